@@ -1,0 +1,1 @@
+"""Values and pure decisions: no clock, environment, files or network."""

@@ -1,0 +1,59 @@
+"""Hugging Face checkpoints, as far as a choice depends on them."""
+
+from collections.abc import Mapping, Sequence
+
+from nimctl.core.facts import Architecture
+
+CONFIG_FILE = "config.json"
+CONVERTIBLE = (
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+)
+
+
+def class_name(config: Mapping[str, object]) -> str | None:
+    """The first entry of `architectures`, for example `LlamaForCausalLM`."""
+    names = config.get("architectures")
+    if isinstance(names, Sequence) and not isinstance(names, str) and names:
+        return str(names[0])
+    return None
+
+
+def read_architecture(config: Mapping[str, object]) -> Architecture | None:
+    """Read `config.json` of a Llama-like decoder; None when a number that counts is missing.
+
+    Parameters are counted from the shapes of a gated-MLP decoder with grouped-query attention;
+    biases and norms of single layers are left out (below 0.01 %).
+    """
+    hidden = _number(config, "hidden_size")
+    layers = _number(config, "num_hidden_layers")
+    heads = _number(config, "num_attention_heads")
+    intermediate = _number(config, "intermediate_size")
+    vocabulary = _number(config, "vocab_size")
+    if not (hidden and layers and heads and intermediate and vocabulary):
+        return None
+    kv_heads = _number(config, "num_key_value_heads") or heads
+    head_dim = _number(config, "head_dim") or hidden // heads
+    tied = config.get("tie_word_embeddings") is True
+    attention = hidden * head_dim * 2 * (heads + kv_heads)
+    per_layer = attention + 3 * hidden * intermediate + 2 * hidden
+    embeddings = vocabulary * hidden * (1 if tied else 2)
+    return Architecture(
+        parameters=layers * per_layer + embeddings + hidden,
+        layers=layers,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        vocabulary=vocabulary,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        context_length=_number(config, "max_position_embeddings") or 2048,
+        tied_embeddings=tied,
+    )
+
+
+def _number(config: Mapping[str, object], key: str) -> int | None:
+    value = config.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

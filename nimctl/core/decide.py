@@ -1,0 +1,272 @@
+"""Decisions: from a request and the facts to a plan, or to the reason why not.
+
+Every refusal happens here, before the first byte. Pure: equal input gives equal plans.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from nimctl.core.backends import EmbeddedOptions, embedded_argv
+from nimctl.core.engine import EngineRecipe
+from nimctl.core.errors import DiskFullError, HardwareError, NotFoundError, UsageError
+from nimctl.core.facts import Architecture, Artifact, File, Host, Inventory
+from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout
+from nimctl.core.memory import BYTES_PER_WEIGHT, decoding_threads, default_capacity
+from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan, Step
+from nimctl.core.profile import Candidate, Fit
+from nimctl.core.refs import ModelRef
+from nimctl.core.requests import ServeRequest
+from nimctl.core.unlisted import gguf_file
+from nimctl.core.value import Value
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_READY_FLOOR_S = 60.0
+_SLOWEST_LOAD_BYTES_PER_S = 50e6
+_DISK_RESERVE_BYTES = 64 * 2**20
+
+
+class Target(Value):
+    """A model, the profile chosen for it and the files that this needs."""
+
+    ref: ModelRef
+    model: str
+    architecture: Architecture | None
+    candidate: Candidate
+    artifact: Artifact
+
+
+class Surroundings(Value):
+    """What else a plan depends on: the machine, the store, and the port that can be had."""
+
+    host: Host
+    layout: Layout
+    inventory: Inventory
+    builder: str
+    python: str
+    port: int = 0
+    running: dict[str, str] = {}
+
+
+def recipe_for(candidate: Candidate, builder: str) -> EngineRecipe:
+    """What a profile's engine is built by."""
+    profile = candidate.profile
+    return EngineRecipe(
+        backend=profile.backend,
+        precision=profile.precision,
+        builder=builder,
+        tp=profile.tp,
+        pp=profile.pp,
+    )
+
+
+def plan_pull(target: Target, around: Surroundings) -> Plan:
+    """Fetch what is missing."""
+    missing = _missing(target.artifact, around.inventory)
+    _check_disk(target, missing_only=True, around=around)
+    fetch = Fetch(
+        reference=target.candidate.profile.source, artifact=target.artifact, missing=missing
+    )
+    return Plan(steps=(fetch,))
+
+
+def plan_build(target: Target, around: Surroundings) -> Plan:
+    """Fetch, lay out, build.
+
+    Raises:
+        UsageError: The profile is served as it comes; there is nothing to build.
+    """
+    if not target.candidate.profile.build:
+        raise UsageError(
+            f"profile {target.candidate.profile.name} needs no build",
+            cause="its files are an engine already",
+            hint=f"nimctl serve {target.ref}",
+        )
+    _check_disk(target, missing_only=False, around=around)
+    steps, note = _prepare(target, around)
+    return Plan(steps=tuple(steps), notes=(note,))
+
+
+def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> Plan:
+    """Everything from the first byte to the ready server.
+
+    Raises:
+        HardwareError: The machine cannot run it, or has no GPU and one is required.
+        NotFoundError: The embedded engine or a library that it needs is not installed.
+        UsageError: The name is taken.
+        DiskFullError: The files or the engine do not fit.
+    """
+    _check_hardware(request, target, around.host)
+    name = request.name or target.ref.directory_name
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"`{name}` is no name for a server", cause="use letters, digits, . _ and -"
+        )
+    if name in around.running:
+        raise UsageError(
+            f"a server named {name} runs already at {around.running[name]}",
+            hint=f"nimctl stop {name}, or choose another with --name",
+        )
+    _check_disk(target, missing_only=False, around=around)
+    steps, note = _prepare(target, around)
+    url = f"http://{_bracketed(_reachable(request.host))}:{around.port}"
+    launch = _launch(request, target, around, name=name, url=url)
+    ready = Await(name=name, url=url, path="/health", timeout_s=_deadline(request, target))
+    notes = (note, *_host_notes(around.host, launch))
+    return Plan(steps=(*steps, launch, ready), notes=notes)
+
+
+def _prepare(target: Target, around: Surroundings) -> tuple[list[Step], str]:
+    profile = target.candidate.profile
+    directory = str(_directory(target, around.layout))
+    steps: list[Step] = []
+    missing = _missing(target.artifact, around.inventory)
+    # An artifact that is complete is fetched all the same when its digest is not pinned yet.
+    if missing or not target.artifact.digest:
+        steps.append(Fetch(reference=profile.source, artifact=target.artifact, missing=missing))
+    steps.append(Assemble(reference=profile.source, directory=directory))
+    if not profile.build:
+        return steps, f"profile {profile.name}: its files are served as they are"
+    recipe = recipe_for(target.candidate, around.builder)
+    digest = target.artifact.digest
+    key = recipe.key(digest) if digest else None
+    note = f"profile {profile.name}: its engine is in the store"
+    if key is None or key not in around.inventory.engines:
+        steps.append(Build(reference=profile.source, directory=directory, recipe=recipe, key=key))
+        note = f"profile {profile.name}: its engine is built on this machine"
+    steps.append(Attach(reference=profile.source, directory=directory, recipe=recipe))
+    return steps, note
+
+
+def _launch(
+    request: ServeRequest, target: Target, around: Surroundings, *, name: str, url: str
+) -> Launch:
+    profile = target.candidate.profile
+    exposed = request.host not in ("127.0.0.1", "::1", "localhost")
+    generate = exposed and request.auth and request.api_key_file is None
+    key_file = str(around.layout.server(name) / "api-key") if generate else request.api_key_file
+    capacity = default_capacity(
+        target.architecture,
+        around.host.memory_available_bytes,
+        max_model_len=request.max_model_len,
+        max_num_seqs=request.max_num_seqs,
+    )
+    options = EmbeddedOptions(
+        engine=str(_engine_path(target, around.layout)),
+        alias=target.model,
+        host=request.host,
+        port=around.port,
+        capacity=capacity,
+        threads=request.threads or decoding_threads(_weights(target), around.host.cpu.cores),
+        api_key_file=key_file,
+        chat_template=request.chat_template,
+        embeddings=request.embeddings,
+        lora=request.lora,
+        extra=request.engine_arguments,
+    )
+    return Launch(
+        name=name,
+        model=target.model,
+        reference=str(target.ref),
+        profile=profile.name,
+        backend=profile.backend,
+        argv=embedded_argv(around.python, options),
+        url=url,
+        detach=request.detach,
+        api_key_file=key_file,
+        generate_api_key=generate,
+    )
+
+
+def _check_hardware(request: ServeRequest, target: Target, host: Host) -> None:
+    if request.require_gpu:
+        found = f"this host has {host.gpus[0].name}" if host.gpus else "this host has no NVIDIA GPU"
+        raise HardwareError(
+            f"no profile of {target.model} runs on a GPU here",
+            cause=f"{found}; the backend llama_cpp serves on the CPU",
+            hint=f"nimctl list-profiles {target.ref}",
+        )
+    _check_runtime(host)
+    candidate = target.candidate
+    if candidate.fit in (Fit.INCOMPATIBLE, Fit.LOW_MEMORY):
+        raise HardwareError(
+            f"profile {candidate.profile.name} of {target.model} does not run on this machine",
+            cause="; ".join(candidate.reasons),
+            hint=f"nimctl list-profiles {target.ref}",
+        )
+
+
+def _check_disk(target: Target, *, missing_only: bool, around: Surroundings) -> None:
+    need = sum(file.size or 0 for file in _missing(target.artifact, around.inventory))
+    what = "the download"
+    candidate = target.candidate
+    if candidate.profile.build and not candidate.cached and not missing_only:
+        need += _weights(target) or 0
+        what = "the download and the engine"
+    free = around.host.disk_free_bytes
+    if need and need + _DISK_RESERVE_BYTES > free:
+        raise DiskFullError(
+            f"{what} of {target.model} need {need / 2**20:,.0f} MiB, "
+            f"{free / 2**20:,.0f} MiB are free under {around.layout.home}",
+            hint="free some space, or set NIMCTL_HOME to a larger disk",
+        )
+
+
+def _check_runtime(host: Host) -> None:
+    if host.embedded.version is None:
+        raise NotFoundError(
+            "the embedded engine xllamacpp is not installed",
+            cause="nimctl was installed without the extra `cpu`",
+            hint="pip install 'nimctl[cpu]'",
+        )
+    if not host.embedded.libgomp:
+        raise NotFoundError(
+            "the embedded engine cannot be loaded: libgomp.so.1 is missing",
+            cause="xllamacpp's wheel does not carry the OpenMP runtime",
+            hint="apt-get install libgomp1 (or dnf install libgomp)",
+        )
+
+
+def _missing(artifact: Artifact, inventory: Inventory) -> tuple[File, ...]:
+    return tuple(file for file in artifact.files if file.sha256 not in inventory.blobs)
+
+
+def _directory(target: Target, layout: Layout) -> Path:
+    return layout.model(target.ref.directory_name, target.candidate.profile.name)
+
+
+def _engine_path(target: Target, layout: Layout) -> Path:
+    directory = _directory(target, layout)
+    if target.candidate.profile.build:
+        return directory / ENGINE_DIRECTORY / ENGINE_FILE
+    return directory / (gguf_file(target.artifact) or ENGINE_FILE)
+
+
+def _weights(target: Target) -> int | None:
+    per_weight = BYTES_PER_WEIGHT.get(target.candidate.profile.precision)
+    if target.architecture and per_weight:
+        return round(target.architecture.parameters * per_weight)
+    return target.artifact.size
+
+
+def _deadline(request: ServeRequest, target: Target) -> float:
+    if request.timeout_s is not None:
+        return request.timeout_s
+    return _READY_FLOOR_S + (_weights(target) or 0) / _SLOWEST_LOAD_BYTES_PER_S
+
+
+def _host_notes(host: Host, launch: Launch) -> Iterator[str]:
+    if host.gpus:
+        yield f"WARNING: serving on the CPU; {host.gpus[0].name} is not used by llama_cpp"
+    else:
+        yield f"serving on the CPU ({host.cpu.model}): no NVIDIA GPU found"
+    if launch.generate_api_key:
+        yield f"reachable from other machines, so an API key is required: {launch.api_key_file}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it maps, not binds

@@ -1,0 +1,51 @@
+"""What an engine depends on, and the key that this gives."""
+
+import hashlib
+
+from nimctl.core.value import Value, canonical_json
+
+
+class EngineRecipe(Value):
+    """How to build an engine, without the model that it is built from.
+
+    `builder` names the program and version that builds; `limits` are the engine's fixed sizes
+    (tokens, sequences); GPU fields are None for engines that run on any CPU.
+    """
+
+    backend: str
+    precision: str
+    builder: str
+    tp: int = 1
+    pp: int = 1
+    limits: dict[str, int] = {}
+    flags: dict[str, str] = {}
+    tensorrt_version: str | None = None
+    compute_capability: str | None = None
+    gpu: str | None = None
+
+    def key(self, model_digest: str) -> str:
+        """The engine key in hex: sha256 over everything that the engine depends on."""
+        return hashlib.sha256(canonical_json([model_digest, self])).hexdigest()
+
+
+class EngineFile(Value):
+    """One file of an engine; `size` in bytes."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Engine(Value):
+    """The content of `engine.json`, written beside the engine's files.
+
+    `created` is an RFC 3339 time in UTC.
+    """
+
+    schema_version: int = 1
+    key: str
+    model_digest: str
+    reference: str
+    recipe: EngineRecipe
+    created: str
+    files: tuple[EngineFile, ...]

@@ -1,0 +1,38 @@
+"""What happens while a plan runs. Nothing else flows upward but return values."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from nimctl.core.value import Value
+
+
+class Started(Value, tag=True):
+    """A task began; `total` counts `unit`s (bytes, or nothing countable when None)."""
+
+    task: str
+    title: str
+    total: int | None = None
+
+
+class Progressed(Value, tag=True):
+    """A task has done `done` units so far."""
+
+    task: str
+    done: int
+
+
+class Finished(Value, tag=True):
+    """A task ended well; `note` says with what, when that is worth a word."""
+
+    task: str
+    note: str | None = None
+
+
+class Noted(Value, tag=True):
+    """Something that the user should know and that needs no action."""
+
+    message: str
+
+
+Event: TypeAlias = Started | Progressed | Finished | Noted
+Emit: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,145 @@
+"""What was observed: the machine, remote content, local content."""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from nimctl.core.value import Value, canonical_json
+
+DigestAlgorithm = Literal["sha256", "git-sha1"]
+
+
+class File(Value):
+    """One file of an artifact.
+
+    `path` is relative and uses `/`. `url` says where the bytes come from, without credentials.
+    `size` in bytes and `digests` (algorithm to lower-case hex) as the registry states them; after
+    the fetch sha256 is always among them. `etag` changes when the content behind `url` does.
+    """
+
+    path: str
+    url: str
+    size: int | None = None
+    etag: str | None = None
+    digests: dict[DigestAlgorithm, str] = {}
+
+    @property
+    def sha256(self) -> str | None:
+        """The sha256 in hex, when it is known."""
+        return self.digests.get("sha256")
+
+
+class Artifact(Value):
+    """The files that a reference resolves to, pinned to one revision."""
+
+    schema_version: int = 1
+    reference: str
+    revision: str | None = None
+    files: tuple[File, ...]
+
+    @property
+    def digest(self) -> str | None:
+        """sha256 over (path, sha256) of all files; None until each sha256 is known.
+
+        The same content has the same digest, whichever registry it came from.
+        """
+        entries = sorted((file.path, file.sha256 or "") for file in self.files)
+        if any(not sha256 for _, sha256 in entries):
+            return None
+        return hashlib.sha256(canonical_json(entries)).hexdigest()
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files together; None when one is unknown."""
+        sizes = [file.size for file in self.files if file.size is not None]
+        return sum(sizes) if len(sizes) == len(self.files) else None
+
+
+def carry_digests(resolved: Artifact, pinned: Artifact | None) -> Artifact:
+    """Take over from an earlier fetch what the registry does not tell, where nothing changed."""
+    known = {file.path: file for file in pinned.files} if pinned else {}
+    return msgspec.structs.replace(
+        resolved, files=tuple(_carried(file, known.get(file.path)) for file in resolved.files)
+    )
+
+
+def _carried(file: File, before: File | None) -> File:
+    if before is None or file.sha256 or (file.url, file.size) != (before.url, before.size):
+        return file
+    same_etag = file.etag is not None and file.etag == before.etag
+    same_digest = any(before.digests.get(name) == hex_ for name, hex_ in file.digests.items())
+    return before if same_etag or same_digest else file
+
+
+class Cpu(Value):
+    """The processor, as far as this process may use it.
+
+    `cores` are physical cores, `threads` the hardware threads that the process may run on
+    (affinity and cgroup quota considered). `features` are the kernel's flag names.
+    """
+
+    model: str
+    architecture: str
+    cores: int
+    threads: int
+    features: tuple[str, ...] = ()
+
+
+class Gpu(Value):
+    """One GPU as NVML reports it; memory in bytes, None where the part shares the host's."""
+
+    index: int
+    name: str
+    uuid: str
+    pci_device: str
+    compute_capability: str
+    memory_total_bytes: int | None = None
+    memory_free_bytes: int | None = None
+
+
+class EmbeddedRuntime(Value):
+    """What the embedded engine needs from the machine.
+
+    `version` is None when xllamacpp is not installed; `libgomp` tells whether the OpenMP runtime,
+    which its wheel does not carry, can be loaded.
+    """
+
+    version: str | None = None
+    libgomp: bool = False
+
+
+class Host(Value):
+    """A machine: what nimctl chooses by. Memory and disk in bytes."""
+
+    schema_version: int = 1
+    system: str
+    cpu: Cpu
+    memory_total_bytes: int
+    memory_available_bytes: int
+    disk_free_bytes: int
+    gpus: tuple[Gpu, ...] = ()
+    driver_version: str | None = None
+    embedded: EmbeddedRuntime = EmbeddedRuntime()
+
+
+class Architecture(Value):
+    """The numbers of a decoder-only transformer that memory depends on."""
+
+    parameters: int
+    layers: int
+    hidden_size: int
+    intermediate_size: int
+    vocabulary: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    context_length: int
+    tied_embeddings: bool = False
+
+
+class Inventory(Value):
+    """What the store already has, as far as one request is concerned."""
+
+    blobs: frozenset[str] = frozenset()
+    engines: frozenset[str] = frozenset()

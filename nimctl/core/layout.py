@@ -1,0 +1,48 @@
+"""Where things lie under `NIMCTL_HOME`: paths only, nothing is touched."""
+
+from pathlib import Path
+
+from nimctl.core.refs import ModelRef
+from nimctl.core.value import Value
+
+ENGINE_DIRECTORY = "llama_cpp_engine"
+ENGINE_FILE = "model.gguf"
+
+
+class Layout(Value):
+    """The directory tree of one nimctl home."""
+
+    home: str
+
+    @property
+    def root(self) -> Path:
+        """`NIMCTL_HOME` itself."""
+        return Path(self.home)
+
+    def blob(self, sha256: str) -> Path:
+        """The one copy of a verified file."""
+        return self.root / "blobs" / "sha256" / sha256[:2] / sha256
+
+    def partial(self, transfer: str) -> Path:
+        """The directory of an unfinished transfer."""
+        return self.root / "blobs" / "partial" / transfer
+
+    def artifact(self, ref: ModelRef) -> Path:
+        """What a reference was resolved to."""
+        return self.root / "artifacts" / f"{ref.digest}.json"
+
+    def engine(self, key: str) -> Path:
+        """An engine's directory."""
+        return self.root / "engines" / key
+
+    def model(self, model: str, profile: str) -> Path:
+        """The directory that a server of this model and profile reads."""
+        return self.root / "model-store" / model / profile
+
+    def server(self, name: str) -> Path:
+        """State and log of an embedded server."""
+        return self.root / "servers" / name
+
+    def lock(self, name: str) -> Path:
+        """A lock file."""
+        return self.root / "locks" / name

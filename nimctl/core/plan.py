@@ -1,0 +1,81 @@
+"""Plans: the steps that a command will take, as data."""
+
+from typing import TypeAlias
+
+from nimctl.core.engine import EngineRecipe
+from nimctl.core.facts import Artifact, File
+from nimctl.core.value import Value
+
+
+class Fetch(Value, tag=True):
+    """Bring an artifact's missing files into the blob store and pin it under `reference`."""
+
+    reference: str
+    artifact: Artifact
+    missing: tuple[File, ...]
+
+
+class Assemble(Value, tag=True):
+    """Lay out an artifact's files in a directory of the model store, as hard links."""
+
+    reference: str
+    directory: str
+
+
+class Build(Value, tag=True):
+    """Build an engine from the checkpoint in `directory`, unless its key is in the store.
+
+    `key` is None while the checkpoint's digest is unknown; it is then known after the fetch.
+    """
+
+    reference: str
+    directory: str
+    recipe: EngineRecipe
+    key: str | None
+
+
+class Attach(Value, tag=True):
+    """Link an engine that the store has into a directory of the model store."""
+
+    reference: str
+    directory: str
+    recipe: EngineRecipe
+
+
+class Launch(Value, tag=True):
+    """Start a server.
+
+    `argv` runs as it stands. `url` is where it answers; `api_key_file` is made, with a new key,
+    if it is `generate_api_key`.
+    """
+
+    name: str
+    model: str
+    reference: str
+    profile: str
+    backend: str
+    argv: tuple[str, ...]
+    url: str
+    detach: bool
+    api_key_file: str | None = None
+    generate_api_key: bool = False
+
+
+class Await(Value, tag=True):
+    """Wait until a server is ready: HTTP 200 on `path` within `timeout_s` seconds."""
+
+    name: str
+    url: str
+    path: str
+    timeout_s: float
+
+
+Step: TypeAlias = Fetch | Assemble | Build | Attach | Launch | Await
+
+
+class Plan(Value):
+    """The steps in order, and why these."""
+
+    schema_version: int = 1
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = ()

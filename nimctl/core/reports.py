@@ -1,0 +1,200 @@
+"""What commands print with `--json`: one class a document, each with its schema in the docs."""
+
+from nimctl.core.engine import Engine
+from nimctl.core.facts import Artifact, Host
+from nimctl.core.memory import MemoryNeed
+from nimctl.core.ports import Fetched
+from nimctl.core.profile import Fit
+from nimctl.core.value import Value
+
+
+class PulledFile(Value):
+    """A file of the pulled artifact; size and bytes in bytes, `path` where it lies."""
+
+    name: str
+    path: str
+    size: int
+    sha256: str
+    bytes_fetched: int
+    bytes_reused: int
+
+
+class PullReport(Value):
+    """What `pull` brought."""
+
+    schema_version: int = 1
+    model: str
+    reference: str
+    revision: str | None
+    files: tuple[PulledFile, ...]
+    bytes_fetched: int
+    bytes_reused: int
+
+
+class BuildReport(Value):
+    """The engine that `build-engine` made or found."""
+
+    schema_version: int = 1
+    model: str
+    profile: str
+    built: bool
+    directory: str
+    engine: Engine
+
+
+class ServerReport(Value):
+    """A server as `ps` shows it; `state` is `starting`, `ready`, `unresponsive` or `exited`.
+
+    `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None when it has exited.
+    """
+
+    name: str
+    model: str
+    reference: str
+    backend: str
+    profile: str
+    url: str
+    state: str
+    pid: int
+    started: str
+    uptime_s: float | None
+    log: str
+    api_key_file: str | None
+    argv: tuple[str, ...]
+
+
+class Servers(Value):
+    """All servers."""
+
+    schema_version: int = 1
+    servers: tuple[ServerReport, ...]
+
+
+class ServeReport(Value):
+    """A server that is ready, and the notes of its plan."""
+
+    schema_version: int = 1
+    server: ServerReport
+    notes: tuple[str, ...]
+
+
+class StoredSource(Value):
+    """A source of a model that the store holds; `size` in bytes, `pulled` RFC 3339."""
+
+    reference: str
+    revision: str | None
+    size: int
+    files: int
+    complete: bool
+    pulled: str
+
+
+class StoredModel(Value):
+    """A model in the store; `size_bytes` counts its files and engines, shared blobs too."""
+
+    model: str
+    sources: tuple[StoredSource, ...]
+    engines: tuple[Engine, ...]
+    size_bytes: int
+
+
+class StoredModels(Value):
+    """All models in the store."""
+
+    schema_version: int = 1
+    home: str
+    models: tuple[StoredModel, ...]
+
+
+class ModelReport(Value):
+    """What `inspect` tells of a model: its files as pinned, and its engines."""
+
+    schema_version: int = 1
+    model: str
+    artifacts: tuple[Artifact, ...]
+    engines: tuple[Engine, ...]
+
+
+class InspectedServer(Value):
+    """What `inspect` tells of a server."""
+
+    schema_version: int = 1
+    server: ServerReport
+
+
+class Removed(Value):
+    """What `rm` removed; `bytes_freed` counts blobs and engines."""
+
+    schema_version: int = 1
+    model: str | None
+    servers: tuple[str, ...]
+    engines: tuple[str, ...]
+    bytes_freed: int
+
+
+class Stopped(Value):
+    """What `stop` did: names of servers, by how they ended."""
+
+    schema_version: int = 1
+    stopped: tuple[str, ...]
+    killed: tuple[str, ...]
+
+
+class ListedProfile(Value):
+    """A profile as judged for a host."""
+
+    id: str
+    name: str
+    tags: dict[str, str]
+    fit: Fit
+    lora: bool
+    reasons: tuple[str, ...]
+    memory: MemoryNeed | None
+    source: str
+
+
+class ListedModel(Value):
+    """A model's profiles, best first, and the id of the one that `serve` would take."""
+
+    model: str
+    title: str
+    license: str | None
+    selected: str | None
+    profiles: tuple[ListedProfile, ...]
+
+
+class ProfileList(Value):
+    """What `list-profiles MODEL` prints."""
+
+    schema_version: int = 1
+    host: Host
+    model: str
+    selected: str | None
+    profiles: tuple[ListedProfile, ...]
+
+
+class CatalogueList(Value):
+    """What `list-profiles` prints without a model."""
+
+    schema_version: int = 1
+    host: Host
+    models: tuple[ListedModel, ...]
+
+
+class ErrorReport(Value):
+    """What a failed command prints on stderr with `--json`."""
+
+    schema_version: int = 1
+    error: str
+    cause: str | None
+    hint: str | None
+    exit_code: int
+
+
+class Outcome(Value):
+    """What running a plan gave."""
+
+    artifact: Artifact | None = None
+    fetched: tuple[Fetched, ...] = ()
+    engine: Engine | None = None
+    built: bool = False

@@ -1,0 +1,44 @@
+"""What a user asked for, as values; `cli/` makes them and nothing changes them."""
+
+from nimctl.core.profile import Wish
+from nimctl.core.refs import ModelRef
+from nimctl.core.value import Value
+
+
+class PullRequest(Value):
+    """Bring a model into the store."""
+
+    ref: ModelRef
+    wish: Wish = Wish()
+
+
+class BuildRequest(Value):
+    """Have a model's engine in the store."""
+
+    ref: ModelRef
+    wish: Wish = Wish()
+
+
+class ServeRequest(Value):
+    """Run a model.
+
+    `port` 0 takes a free one. None leaves a choice to nimctl; `timeout_s` in seconds.
+    """
+
+    ref: ModelRef
+    wish: Wish = Wish()
+    name: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    detach: bool = False
+    timeout_s: float | None = None
+    require_gpu: bool = False
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    threads: int | None = None
+    api_key_file: str | None = None
+    auth: bool = True
+    chat_template: str | None = None
+    embeddings: bool = False
+    lora: tuple[str, ...] = ()
+    engine_arguments: tuple[str, ...] = ()

@@ -1,0 +1,75 @@
+"""Profiles for a model that no catalogue lists, from the files that it has."""
+
+import re
+from pathlib import PurePosixPath
+
+from nimctl.core.checkpoint import CONVERTIBLE
+from nimctl.core.errors import UnsupportedModelError, UsageError
+from nimctl.core.facts import Architecture, Artifact
+from nimctl.core.profile import Model, Profile
+from nimctl.core.refs import ModelRef
+
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
+_QUANTISATION = re.compile(r"[.-]((?:i?q\d|f16|bf16|f32|mxfp4)[a-z0-9_]*)$", re.IGNORECASE)
+
+
+def gguf_file(artifact: Artifact) -> str | None:
+    """The path of the artifact's GGUF model, the first shard of several; None if it has none.
+
+    Raises:
+        UsageError: There are several, and nothing says which.
+    """
+    ggufs = [file.path for file in artifact.files if file.path.endswith(".gguf")]
+    models = [path for path in ggufs if "mmproj" not in PurePosixPath(path).name]
+    firsts = [
+        path for path in models if (part := _SHARD.search(path)) is None or part[1] == "00001"
+    ]
+    if len(firsts) > 1:
+        raise UsageError(
+            f"{artifact.reference} has {len(firsts)} GGUF files: {', '.join(sorted(firsts))}",
+            hint=f"name one with ?include={PurePosixPath(min(firsts)).name}",
+        )
+    return firsts[0] if firsts else None
+
+
+def unlisted_model(
+    ref: ModelRef, artifact: Artifact, architecture: Architecture | None, class_name: str | None
+) -> Model:
+    """Say what can be done with an artifact.
+
+    Raises:
+        UnsupportedModelError: Nothing that is known can run it.
+    """
+    gguf = gguf_file(artifact)
+    if gguf:
+        profiles = [_profile(_quantisation(gguf), ref, build=False)]
+    elif any(file.path.endswith(".safetensors") for file in artifact.files):
+        if class_name is not None and class_name not in CONVERTIBLE:
+            raise UnsupportedModelError(
+                f"{ref} is a {class_name}, which llama_cpp cannot be built for",
+                cause="it is built for " + ", ".join(CONVERTIBLE),
+                hint="serve a GGUF file of it: hf://ORG/REPO-GGUF?include=*q8_0.gguf",
+            )
+        profiles = [_profile(precision, ref, build=True) for precision in ("f16", "q8_0")]
+    else:
+        raise UnsupportedModelError(
+            f"{ref} has neither safetensors nor a GGUF file",
+            cause="it has " + (", ".join(file.path for file in artifact.files[:8]) or "no files"),
+        )
+    return Model(
+        name=ref.short_name,
+        title=ref.short_name,
+        reference=str(ref),
+        architecture=architecture,
+        profiles=tuple(profiles),
+    )
+
+
+def _profile(precision: str, ref: ModelRef, *, build: bool) -> Profile:
+    return Profile(backend="llama_cpp", precision=precision, source=str(ref), build=build)
+
+
+def _quantisation(path: str) -> str:
+    stem = PurePosixPath(_SHARD.sub("", path)).name.removesuffix(".gguf")
+    found = _QUANTISATION.search(stem)
+    return found[1].lower() if found else "gguf"

@@ -1,0 +1,135 @@
+"""Settings: flags over `NIMCTL_*` over config.toml over defaults.
+
+Only this module reads the environment.
+
+A flag is set for all runs by `NIMCTL_<COMMAND>_<FLAG>` or by `flag = …` under `[command]` in
+`$XDG_CONFIG_HOME/nimctl/config.toml`; `home` at its top sets `NIMCTL_HOME`.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nimctl.core.errors import UsageError
+from nimctl.core.value import Value
+
+_PREFIX = "NIMCTL_"
+_ENVIRONMENT_ONLY = ("NIMCTL_HOME", "NIMCTL_CONFIG")
+
+
+class Settings(Value):
+    """What the environment and config.toml say.
+
+    `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token` is a
+    secret.
+    """
+
+    home: str
+    flags: dict[str, dict[str, Any]] = {}
+    color: bool = True
+    hf_endpoint: str = "https://huggingface.co"
+    hf_token: str | None = None
+    hf_cache: str | None = None
+    hf_offline: bool = False
+    proxies: dict[str, str] = {}
+    ca_file: str | None = None
+    netrc_file: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"Settings(home={self.home!r})"
+
+
+def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = ()) -> Settings:
+    """Read the environment and config.toml; `commands` are the names that flags may belong to.
+
+    `environ` stands for the process's own.
+
+    Raises:
+        UsageError: config.toml cannot be read or holds what nimctl does not know.
+    """
+    environ = os.environ if environ is None else environ  # noqa: TID251 - the only reader
+    user = Path(environ.get("HOME") or "/").expanduser()
+    config_home = Path(environ.get("XDG_CONFIG_HOME") or user / ".config")
+    data_home = Path(environ.get("XDG_DATA_HOME") or user / ".local" / "share")
+    config = _read_config(environ, config_home / "nimctl" / "config.toml")
+    home = environ.get("NIMCTL_HOME") or config.pop("home", None) or data_home / "nimctl"
+    config.pop("home", None)
+    names = {name.upper().replace("-", "_"): name for name in commands}
+    hf_home = Path(environ.get("HF_HOME") or user / ".cache" / "huggingface")
+    return Settings(
+        home=str(Path(home).expanduser().absolute()),
+        flags=_flags(environ, config, names),
+        color=not environ.get("NO_COLOR") and environ.get("TERM") != "dumb",
+        hf_endpoint=environ.get("HF_ENDPOINT") or "https://huggingface.co",
+        hf_token=_hf_token(environ, hf_home),
+        hf_cache=environ.get("HF_HUB_CACHE") or str(hf_home / "hub"),
+        hf_offline=_truthy(environ.get("HF_HUB_OFFLINE")),
+        proxies=_proxies(environ),
+        ca_file=environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE"),
+        netrc_file=environ.get("NETRC") or str(user / ".netrc"),
+    )
+
+
+def _read_config(environ: Mapping[str, str], default: Path) -> dict[str, Any]:
+    named = environ.get("NIMCTL_CONFIG")
+    path = Path(named) if named else default
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if named:
+            raise UsageError(f"NIMCTL_CONFIG names {path}, which does not exist") from None
+        return {}
+    import tomllib  # noqa: PLC0415 - most runs have no config.toml and need no parser
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is no valid TOML", cause=str(error)) from error
+
+
+def _flags(
+    environ: Mapping[str, str], config: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    flags: dict[str, dict[str, Any]] = {name: {} for name in names.values()}
+    for section, values in config.items():
+        if section not in flags or not isinstance(values, dict):
+            raise UsageError(
+                f"`{section}` in config.toml is not understood",
+                cause="sections are named after commands: " + ", ".join(sorted(flags)),
+            )
+        flags[section].update({key.replace("-", "_"): value for key, value in values.items()})
+    for variable, value in environ.items():
+        if not variable.startswith(_PREFIX) or variable in _ENVIRONMENT_ONLY:
+            continue
+        rest = variable.removeprefix(_PREFIX)
+        prefixes = [prefix for prefix in names if rest.startswith(f"{prefix}_")]
+        if prefixes:
+            longest = max(prefixes, key=len)
+            flags[names[longest]][rest.removeprefix(f"{longest}_").lower()] = value
+    return flags
+
+
+def _hf_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
+    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
+    if token:
+        return token.strip()
+    try:
+        path = Path(environ.get("HF_TOKEN_PATH") or hf_home / "token")
+        return path.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    # curl and Python read both spellings, the lower-case one first.
+    found = {
+        name: environ.get(f"{name}_proxy") or environ.get(f"{name}_proxy".upper())
+        for name in ("http", "https", "no", "all")
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _truthy(value: str | None) -> bool:
+    return (value or "").lower() in ("1", "true", "yes", "on")
