@@ -1,0 +1,20 @@
+"""`python -m nimctl` and the `nimctl` program."""
+
+import sys
+
+
+def main() -> None:
+    """Run and exit with the status."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        # Answered before anything is imported: scripts ask this often.
+        from nimctl import __version__
+
+        sys.stdout.write(f"nimctl {__version__}\n")
+        return
+    from nimctl.cli.app import main as run
+
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

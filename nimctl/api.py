@@ -1,0 +1,178 @@
+"""Observe, then decide: from a request to a plan. Reads the outside, changes nothing."""
+
+import json
+from collections.abc import Iterable
+
+from nimctl.core import checkpoint, decide
+from nimctl.core.decide import Surroundings, Target
+from nimctl.core.errors import UsageError, VerificationError
+from nimctl.core.facts import Artifact, Host, Inventory, carry_digests
+from nimctl.core.memory import default_capacity, memory_need
+from nimctl.core.plan import Plan
+from nimctl.core.profile import Candidate, Model, Wish, judge, matching, rank
+from nimctl.core.refs import ModelRef
+from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
+from nimctl.core.unlisted import unlisted_model
+from nimctl.serving.health import free_port
+from nimctl.tools import LOCAL_SCHEMES, Tools
+
+
+def plan_pull(request: PullRequest, tools: Tools) -> Plan:
+    """Plan a download; a moving reference such as a branch is looked up again."""
+    host = tools.host()
+    target = _target(request.ref, request.wish, host, tools, refresh=True)
+    return decide.plan_pull(target, _surroundings(target, host, tools))
+
+
+def plan_build(request: BuildRequest, tools: Tools) -> Plan:
+    """Plan an engine build."""
+    host = tools.host()
+    target = _target(request.ref, request.wish, host, tools, refresh=False)
+    return decide.plan_build(target, _surroundings(target, host, tools))
+
+
+def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
+    """Plan a server, with everything that it still needs."""
+    host = tools.host()
+    port = _port(request)
+    capacity = (request.max_model_len, request.max_num_seqs)
+    target = _target(request.ref, request.wish, host, tools, refresh=False, capacity=capacity)
+    around = _surroundings(target, host, tools, port=port)
+    return decide.plan_serve(request, target, around)
+
+
+def survey(model: Model, host: Host, tools: Tools) -> list[Candidate]:
+    """Judge all profiles of a model for a host, best first."""
+    return rank(_candidates(model, host, tools))
+
+
+def model_of(ref: ModelRef, tools: Tools) -> Model:
+    """The catalogue's model, or what can be said of a reference that is not in it."""
+    if ref.scheme == "catalogue":
+        return tools.catalog.find(ref.path)
+    return _unlisted(ref, _artifact(ref, tools, refresh=False), tools)
+
+
+def _target(
+    ref: ModelRef,
+    wish: Wish,
+    host: Host,
+    tools: Tools,
+    *,
+    refresh: bool,
+    capacity: tuple[int | None, int | None] = (None, None),
+) -> Target:
+    artifact = None
+    if ref.scheme == "catalogue":
+        model = tools.catalog.find(ref.path)
+    else:
+        artifact = _artifact(ref, tools, refresh=refresh)
+        model = _unlisted(ref, artifact, tools)
+    chosen = matching(_candidates(model, host, tools, capacity=capacity), wish)[0]
+    if artifact is None:
+        artifact = _artifact(ModelRef.parse(chosen.profile.source), tools, refresh=refresh)
+    return Target(
+        ref=ref,
+        model=model.name,
+        architecture=model.architecture,
+        candidate=chosen,
+        artifact=artifact,
+    )
+
+
+def _candidates(
+    model: Model,
+    host: Host,
+    tools: Tools,
+    *,
+    capacity: tuple[int | None, int | None] = (None, None),
+) -> Iterable[Candidate]:
+    available = host.memory_available_bytes
+    room = default_capacity(
+        model.architecture, available, max_model_len=capacity[0], max_num_seqs=capacity[1]
+    )
+    for profile in model.profiles:
+        memory = memory_need(model.architecture, profile.precision, room, available)
+        candidate = judge(profile, host, memory, cached=False)
+        yield judge(profile, host, memory, cached=_is_cached(candidate, tools))
+
+
+def _is_cached(candidate: Candidate, tools: Tools) -> bool:
+    pinned = tools.artifacts.pinned(ModelRef.parse(candidate.profile.source))
+    if pinned is None or pinned.digest is None:
+        return False
+    if not candidate.profile.build:
+        return all(tools.blobs.has(file.sha256 or "") for file in pinned.files)
+    key = decide.recipe_for(candidate, tools.builder.version).key(pinned.digest)
+    return tools.engines.find(key) is not None
+
+
+def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:
+    pinned = tools.artifacts.pinned(ref)
+    # Local files are looked at each time: it costs nothing, and a changed file must not stay stale.
+    again = ref.scheme in LOCAL_SCHEMES or (refresh and not tools.offline)
+    if pinned is not None and not again:
+        return pinned
+    return carry_digests(tools.registry(ref.scheme).resolve(ref), pinned)
+
+
+def _unlisted(ref: ModelRef, artifact: Artifact, tools: Tools) -> Model:
+    config = _config(ref, artifact, tools)
+    return unlisted_model(
+        ref, artifact, checkpoint.read_architecture(config), checkpoint.class_name(config)
+    )
+
+
+def _config(ref: ModelRef, artifact: Artifact, tools: Tools) -> dict[str, object]:
+    file = next((one for one in artifact.files if one.path == checkpoint.CONFIG_FILE), None)
+    if file is None:
+        return {}
+    if file.sha256 and tools.blobs.has(file.sha256):
+        data = tools.blobs.path(file.sha256).read_bytes()
+    else:
+        data = tools.transfer.peek(file, tools.registry(ref.scheme).locate)
+    try:
+        config = json.loads(data)
+    except ValueError as error:
+        raise VerificationError(f"{file.url} is no valid JSON", cause=str(error)) from error
+    if not isinstance(config, dict):
+        raise VerificationError(f"{file.url} is no JSON object")
+    return config
+
+
+def _surroundings(target: Target, host: Host, tools: Tools, *, port: int = 0) -> Surroundings:
+    digest = target.artifact.digest
+    recipe = decide.recipe_for(target.candidate, tools.builder.version)
+    key = recipe.key(digest) if digest else None
+    inventory = Inventory(
+        blobs=frozenset(
+            file.sha256
+            for file in target.artifact.files
+            if file.sha256 and tools.blobs.has(file.sha256)
+        ),
+        engines=frozenset([key] if key and tools.engines.find(key) else []),
+    )
+    return Surroundings(
+        host=host,
+        layout=tools.layout,
+        inventory=inventory,
+        builder=tools.builder.version,
+        python=tools.python,
+        port=port,
+        running=tools.servers.running(),
+    )
+
+
+def _port(request: ServeRequest) -> int:
+    try:
+        port = free_port(request.host, request.port)
+    except OSError as error:
+        raise UsageError(
+            f"this machine cannot listen on {request.host}", cause=error.strerror, hint="--host"
+        ) from error
+    if port is None:
+        raise UsageError(
+            f"port {request.port} on {request.host} is in use",
+            hint="choose another with --port, or let nimctl choose with --port auto",
+        )
+    return port

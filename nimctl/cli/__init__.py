@@ -1,0 +1,1 @@
+"""The command line: argv becomes a request, results become words."""

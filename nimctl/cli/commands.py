@@ -1,0 +1,27 @@
+"""The commands: name, module and help line. `--help` reads this table and imports no command."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One command; its module under `nimctl.cli` has a `command`."""
+
+    module: str
+    group: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "pull": Entry("pull", "Models", "Download a model, verify it and keep it in the store."),
+    "build-engine": Entry("build_engine", "Models", "Build a model's engine for this machine."),
+    "serve": Entry("serve", "Models", "Serve a model: pull, build and launch what is missing."),
+    "list-profiles": Entry(
+        "list_profiles", "Models", "Show the ways to run a model, with reasons."
+    ),
+    "list": Entry("list", "Store", "List the models in the store."),
+    "inspect": Entry("inspect", "Store", "Show all that is known of a server or a stored model."),
+    "rm": Entry("rm", "Store", "Remove a model from the store, or a stopped server."),
+    "ps": Entry("ps", "Servers", "List servers."),
+    "logs": Entry("logs", "Servers", "Print a server's log."),
+    "stop": Entry("stop", "Servers", "Stop servers; requests in flight are finished."),
+}

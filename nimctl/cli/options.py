@@ -1,0 +1,93 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from nimctl.core.profile import Wish
+    from nimctl.core.refs import ModelRef
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json`, `--quiet`, `--verbose`, `--progress`, `--debug`: handed on as one `output`."""
+
+    @wraps(function)
+    def wrapper(
+        *args: Any, as_json: bool, quiet: bool, verbose: bool, progress: str, debug: bool, **kw: Any
+    ) -> Any:
+        del debug  # main() looks for it in argv, because an error may come before this
+        from nimctl.cli.render import Output
+
+        output = Output(as_json=as_json, quiet=quiet, verbose=verbose, progress=progress)
+        return function(*args, output=output, **kw)
+
+    for option in (
+        click.option("--debug", is_flag=True, help="Show a traceback on failure."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "tty", "plain", "json", "none"]),
+            default="auto",
+            show_default=True,
+            help="How progress is shown, on stderr; json is one event a line.",
+        ),
+        click.option("-v", "--verbose", is_flag=True, help="Say more."),
+        click.option("-q", "--quiet", is_flag=True, help="Print data only."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    ):
+        wrapper = option(wrapper)
+    return wrapper
+
+
+def wish_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--profile`, `--backend`, `--precision`: handed on as one `wish`."""
+
+    @wraps(function)
+    def wrapper(
+        *args: Any, profile: str | None, backend: str | None, precision: str | None, **kw: Any
+    ) -> Any:
+        return function(*args, wish=_wish(profile, backend, precision), **kw)
+
+    for option in (
+        click.option("--precision", metavar="NAME", help="Only profiles of this precision."),
+        click.option("--backend", metavar="NAME", help="Only profiles of this backend."),
+        click.option("--profile", metavar="NAME|ID", help="The profile, by name or id."),
+    ):
+        wrapper = option(wrapper)
+    return wrapper
+
+
+def offline_option(function: Command) -> Command:
+    """`--offline`."""
+    return click.option("--offline", is_flag=True, help="Open no connection; use the store only.")(
+        function
+    )
+
+
+def dry_run_option(function: Command) -> Command:
+    """`--dry-run`."""
+    return click.option(
+        "--dry-run", is_flag=True, help="Print the commands that would run, and stop."
+    )(function)
+
+
+def model_argument(function: Command) -> Command:
+    """`MODEL`, as text: commands parse it when they run."""
+    return click.argument("model", metavar="MODEL")(function)
+
+
+def parse_reference(text: str) -> "ModelRef":
+    """Text to a model reference."""
+    from nimctl.core.refs import ModelRef
+
+    return ModelRef.parse(text)
+
+
+def _wish(profile: str | None, backend: str | None, precision: str | None) -> "Wish":
+    from nimctl.core.profile import Wish
+
+    return Wish(profile=profile, backend=backend, precision=precision)

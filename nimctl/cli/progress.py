@@ -1,0 +1,181 @@
+"""Events become progress: bars on a terminal, lines elsewhere, NDJSON on request."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+import msgspec
+
+from nimctl.cli.render import size
+from nimctl.core.events import Event, Finished, Noted, Progressed, Started
+
+if TYPE_CHECKING:
+    import rich.progress
+
+_LINE_INTERVAL_S = 10.0
+
+
+class Progress(Protocol):
+    """A consumer of events, open for the time of one plan."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def __call__(self, event: Event) -> None:
+        """Take in one event."""
+        ...
+
+
+def make(style: str, stream: TextIO) -> Progress:
+    """Choose by name; `auto` draws bars on a terminal and prints lines elsewhere."""
+    if style == "auto":
+        style = "tty" if stream.isatty() else "plain"
+    makers: dict[str, Callable[[TextIO], Progress]] = {
+        "tty": Bars,
+        "plain": Lines,
+        "json": Ndjson,
+        "none": Silence,
+    }
+    return makers[style](stream)
+
+
+class Silence:
+    """Shows nothing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to tidy up."""
+
+    def __call__(self, event: Event) -> None:
+        """Ignore an event."""
+
+
+class Ndjson(Silence):
+    """One JSON object a line, with its kind under `type`."""
+
+    def __call__(self, event: Event) -> None:
+        """Write an event."""
+        self._stream.write(msgspec.json.encode(event).decode() + "\n")
+        self._stream.flush()
+
+
+class Lines(Silence):
+    """A line when a task ends, and every ten seconds while one runs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._tasks: dict[str, Started] = {}
+        self._began: dict[str, float] = {}
+        self._spoke = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        """Write a line when there is something to say."""
+        match event:
+            case Started():
+                self._tasks[event.task] = event
+                self._began[event.task] = time.monotonic()
+            case Progressed() if time.monotonic() - self._spoke > _LINE_INTERVAL_S:
+                self._say(self._so_far(event))
+            case Finished():
+                started = self._tasks.pop(event.task, None)
+                if started and started.total is not None:
+                    note = f" ({event.note})" if event.note else ""
+                    self._say(f"{started.title}: {size(started.total)}{note}")
+            case Noted():
+                self._say(event.message)
+            case _:
+                pass
+
+    def _so_far(self, event: Progressed) -> str:
+        started = self._tasks[event.task]
+        rate = event.done / max(time.monotonic() - self._began[event.task], 1e-3)
+        text = f"{started.title}: {size(event.done)}"
+        if started.total:
+            text += f" of {size(started.total)}, {100 * event.done // started.total} %"
+        return f"{text}, {size(round(rate))}/s"
+
+    def _say(self, line: str) -> None:
+        self._spoke = time.monotonic()
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+class Bars(Silence):
+    """One bar a file and one for all, with rate and time left."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._bars: rich.progress.Progress | None = None
+        self._ids: dict[str, rich.progress.TaskID] = {}
+        self._totals: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the bars as they stand."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Move the bars; tasks without a total have none."""
+        match event:
+            case Started() if event.total is not None:
+                self._totals[event.task] = event.total
+                bars = self._drawn()
+                self._ids[event.task] = bars.add_task(event.title, total=event.total)
+            case Progressed() if event.task in self._ids:
+                self._move(event.task, event.done)
+            case Finished() if event.task in self._ids:
+                self._move(event.task, self._totals[event.task])
+            case Noted():
+                self._stream.write(event.message + "\n")
+            case _:
+                pass
+
+    def _move(self, task: str, done: int) -> None:
+        bars = self._drawn()
+        self._done[task] = done
+        bars.update(self._ids[task], completed=done)
+        if "" in self._ids:
+            bars.update(
+                self._ids[""], completed=sum(self._done.values()), total=sum(self._totals.values())
+            )
+
+    def _drawn(self) -> "rich.progress.Progress":
+        if self._bars is None:
+            # Imported late: a run that moves no bytes, such as `serve` of a pulled model, has none.
+            from rich import progress as rich_progress
+            from rich.console import Console
+
+            self._bars = rich_progress.Progress(
+                rich_progress.TextColumn("{task.description}"),
+                rich_progress.BarColumn(),
+                rich_progress.DownloadColumn(binary_units=True),
+                rich_progress.TransferSpeedColumn(),
+                rich_progress.TimeRemainingColumn(),
+                console=Console(file=self._stream, stderr=True),
+            )
+            self._bars.start()
+            self._ids[""] = self._bars.add_task("total", total=None)
+        return self._bars

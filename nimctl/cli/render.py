@@ -1,0 +1,92 @@
+"""Words and tables: data to stdout, everything else to stderr."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from nimctl.core.reports import ErrorReport
+from nimctl.core.value import Value
+
+if TYPE_CHECKING:
+    from nimctl.cli.progress import Progress
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+class Output:
+    """Where a command's results and messages go."""
+
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, progress: str) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._progress = progress
+
+    def data(self, document: Value, lines: Callable[[], Iterable[str]]) -> None:
+        """Print a result: the document with `--json`, otherwise `lines`."""
+        if self.as_json:
+            sys.stdout.write(as_json(document))
+        else:
+            sys.stdout.writelines(f"{line}\n" for line in lines())
+        sys.stdout.flush()
+
+    def note(self, message: str) -> None:
+        """Tell the user something that is no data."""
+        if not self.quiet:
+            sys.stderr.write(f"{message}\n")
+
+    def progress(self) -> "Progress":
+        """What consumes events."""
+        from nimctl.cli.progress import make
+
+        return make("none" if self.quiet else self._progress, sys.stderr)
+
+
+def as_json(document: object) -> str:
+    """A document as people read it: two spaces, one final newline."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def error_json(message: str, cause: str | None, hint: str | None, code: int) -> str:
+    """An error as a document."""
+    report = ErrorReport(error=message, cause=cause, hint=hint, exit_code=code)
+    return as_json(report)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns two spaces apart under an upper-case header."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def size(count: int | None) -> str:
+    """Bytes in the largest binary unit that leaves one digit, with one decimal."""
+    if count is None:
+        return "unknown"
+    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << scale:
+            return f"{count / (1 << scale):.1f} {unit}"
+    return f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """For example `12 s`, `3 min`, `5 h`, `2 days`."""
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds / _HOUR:.0f} h"
+    return f"{seconds / _DAY:.0f} days"
+
+
+def ago(moment: str) -> str:
+    """How long ago an RFC 3339 time was."""
+    return duration((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()) + " ago"

@@ -1,0 +1,67 @@
+"""A plan as a shell script that a person can run: what `--dry-run` prints.
+
+The script lays the files out in the model store itself, where nimctl would link them from its
+blobs, so that it needs nothing but a shell, curl, sha256sum and this Python.
+"""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import assert_never
+from urllib.parse import unquote, urlsplit
+
+from nimctl.cli.render import size
+from nimctl.core.facts import File
+from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE
+from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan
+
+
+def script(plan: Plan, python: str) -> Iterator[str]:
+    """The lines of the script; files of a plain pull go to the current directory."""
+    yield "set -e"
+    directory = next((s.directory for s in plan.steps if isinstance(s, Assemble)), ".")
+    for note in plan.notes:
+        yield f"# {note}"
+    for step in plan.steps:
+        match step:
+            case Fetch():
+                total = sum(file.size or 0 for file in step.missing)
+                yield f"# fetch {len(step.missing)} files, {size(total)}: {step.reference}"
+                for file in step.missing:
+                    yield from _fetch(file, Path(directory))
+            case Assemble() | Attach():
+                pass
+            case Build():
+                yield f"# build the {step.recipe.precision} engine"
+                target = Path(step.directory) / ENGINE_DIRECTORY / ENGINE_FILE
+                yield _command("mkdir", "-p", str(target.parent))
+                yield _command(
+                    *(python, "-m", "nimctl.engines.gguf"),
+                    *("--checkpoint", step.directory),
+                    *("--precision", step.recipe.precision),
+                    *("--output", str(target)),
+                )
+            case Launch():
+                yield f"# launch {step.name}"
+                yield _command(*step.argv) + (" &" if step.detach else "")
+            case Await():
+                yield f"# ready when this answers: curl --fail {step.url}{step.path}"
+            case _:
+                assert_never(step)
+
+
+def _fetch(file: File, directory: Path) -> Iterator[str]:
+    target = str(directory / file.path)
+    parts = urlsplit(file.url)
+    if parts.scheme == "file":
+        yield _command("install", "-D", "-m", "644", unquote(parts.path), target)
+    else:
+        yield _command(
+            "curl", "--fail", "--location", "--create-dirs", "--output", target, file.url
+        )
+    if file.sha256:
+        yield f"echo {shlex.quote(f'{file.sha256}  {target}')} | sha256sum --check --quiet"
+
+
+def _command(*words: str) -> str:
+    return shlex.join(words)

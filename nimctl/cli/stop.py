@@ -1,0 +1,47 @@
+"""`nimctl stop`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nimctl.cli.options import output_options
+
+if TYPE_CHECKING:
+    from nimctl.cli.render import Output
+    from nimctl.settings import Settings
+
+
+@click.command("stop", help="Stop servers. Requests in flight are finished first.")
+@click.argument("names", metavar="NAME…", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="Stop all servers.")
+@click.option(
+    "-t",
+    "--time",
+    "grace_s",
+    type=click.FloatRange(min=0),
+    default=35,
+    show_default=True,
+    help="Seconds until a server that does not end is killed.",
+)
+@output_options
+@click.pass_obj
+def command(
+    settings: "Settings", names: tuple[str, ...], *, all_: bool, grace_s: float, output: "Output"
+) -> None:
+    """Stop each, and say which had to be killed."""
+    from nimctl.core.reports import Stopped
+    from nimctl.tools import Tools
+
+    if bool(names) == all_:
+        raise click.UsageError("name the servers to stop, or give --all")
+    with Tools(settings) as tools:
+        chosen = list(tools.servers.running()) if all_ else list(names)
+        for name in chosen:
+            tools.servers.log(name)  # an unknown name is refused before the first one is stopped
+        killed = [name for name in chosen if not tools.servers.stop(name, grace_s)]
+    for name in killed:
+        output.note(f"{name} did not end within {grace_s:g} s and was killed")
+    report = Stopped(
+        stopped=tuple(name for name in chosen if name not in killed), killed=tuple(killed)
+    )
+    output.data(report, lambda: chosen)

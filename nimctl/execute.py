@@ -1,0 +1,101 @@
+"""Act: the only place where a step meets the tool that does it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import assert_never
+
+import msgspec
+
+from nimctl.core.engine import Engine
+from nimctl.core.errors import NotFoundError
+from nimctl.core.events import Emit, Finished, Started
+from nimctl.core.facts import Artifact, File
+from nimctl.core.layout import ENGINE_DIRECTORY
+from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan, Step
+from nimctl.core.ports import Fetched
+from nimctl.core.refs import ModelRef
+from nimctl.core.reports import Outcome
+from nimctl.tools import Tools
+
+
+def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
+    """Walk the steps; each is idempotent, so that running a plan again goes on where it stopped.
+
+    A server that was launched is stopped when a later step fails or is interrupted.
+    """
+    outcome = Outcome()
+    launched: list[str] = []
+    try:
+        for step in plan.steps:
+            if isinstance(step, Launch):
+                launched.append(step.name)
+            outcome = _act(step, outcome, tools, emit)
+    except BaseException:
+        for name in launched:
+            _stop_if_started(name, tools)
+        raise
+    return outcome
+
+
+def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
+    match step:
+        case Fetch():
+            artifact, fetched = _fetch(step, tools, emit)
+            return msgspec.structs.replace(outcome, artifact=artifact, fetched=fetched)
+        case Assemble():
+            tools.models.assemble(_pinned(step.reference, tools), Path(step.directory))
+        case Build():
+            engine, built = _build(step, tools, emit)
+            return msgspec.structs.replace(outcome, engine=engine, built=built)
+        case Attach():
+            key = step.recipe.key(_pinned(step.reference, tools).digest or "")
+            tools.models.attach(tools.engines.path(key), Path(step.directory) / ENGINE_DIRECTORY)
+        case Launch():
+            emit(Started(task="launch", title=f"starting {step.name}"))
+            tools.servers.launch(step)
+            emit(Finished(task="launch"))
+        case Await():
+            emit(Started(task="ready", title=f"loading {step.name}"))
+            tools.servers.wait_ready(step)
+            emit(Finished(task="ready", note=step.url))
+        case _:
+            assert_never(step)
+    return outcome
+
+
+def _fetch(step: Fetch, tools: Tools, emit: Emit) -> tuple[Artifact, tuple[Fetched, ...]]:
+    ref = ModelRef.parse(step.reference)
+    fetched = tools.transfer.fetch(step.artifact.files, tools.registry(ref.scheme).locate, emit)
+    by_path = {one.path: one for one in fetched}
+    files = tuple(_with_digest(file, by_path) for file in step.artifact.files)
+    artifact = msgspec.structs.replace(step.artifact, files=files)
+    tools.artifacts.pin(ref, artifact)
+    return artifact, fetched
+
+
+def _with_digest(file: File, fetched: Mapping[str, Fetched]) -> File:
+    one = fetched[file.path]
+    return msgspec.structs.replace(
+        file, size=one.size, digests={**file.digests, "sha256": one.sha256}
+    )
+
+
+def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:
+    def build(staging: Path) -> None:
+        tools.builder.build(Path(step.directory), step.recipe, staging, emit)
+
+    return tools.engines.obtain(_pinned(step.reference, tools), step.recipe, build)
+
+
+def _pinned(reference: str, tools: Tools) -> Artifact:
+    artifact = tools.artifacts.pinned(ModelRef.parse(reference))
+    if artifact is None:
+        raise NotFoundError(f"{reference} is not in the store", hint=f"nimctl pull '{reference}'")
+    return artifact
+
+
+def _stop_if_started(name: str, tools: Tools) -> None:
+    try:
+        tools.servers.stop(name)
+    except NotFoundError:
+        return  # it failed before it had a process

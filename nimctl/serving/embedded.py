@@ -1,0 +1,234 @@
+"""Embedded servers: processes of their own, with state and log under `servers/NAME`."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nimctl import documents
+from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, UsageError
+from nimctl.core.layout import Layout
+from nimctl.core.plan import Await, Launch
+from nimctl.core.reports import ServerReport
+from nimctl.core.value import Value
+from nimctl.serving import health
+from nimctl.serving.process import ProcessId, identify, is_alive, terminate
+
+_STATE = "state.json"
+_LOG = "server.log"
+_PROBE_S = 2.0
+_FASTEST_POLL_S, _SLOWEST_POLL_S = 0.01, 0.25
+# Longer than the drain that the server allows itself, so that SIGKILL meets only a hung one.
+GRACE_S = 35.0
+
+
+class ServerState(Value):
+    """What is known of an embedded server: `servers/NAME/state.json`."""
+
+    schema_version: int = 1
+    launch: Launch
+    process: ProcessId
+    started: str
+
+
+class EmbeddedServers:
+    """The embedded servers of one nimctl home."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def launch(self, step: Launch) -> None:
+        """Start a server; a stopped one of the same name gives way.
+
+        Raises:
+            UsageError: One of this name runs.
+        """
+        directory = self._layout.server(step.name)
+        state = documents.read(directory / _STATE, ServerState)
+        if state and is_alive(state.process):
+            raise UsageError(
+                f"a server named {step.name} runs already at {state.launch.url}",
+                hint=f"nimctl stop {step.name}, or choose another with --name",
+            )
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        if step.generate_api_key and step.api_key_file:
+            _write_key(Path(step.api_key_file))
+        argv = list(step.argv)
+        if not step.detach:
+            argv += ["--die-with-parent", str(os.getpid())]
+        with (directory / _LOG).open("wb") as log:
+            # A session of its own keeps the terminal's Ctrl-C from the server: nimctl stops it.
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._children[step.name] = child
+        started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        documents.write(
+            directory / _STATE,
+            ServerState(launch=step, process=identify(child.pid), started=started),
+        )
+
+    def wait_ready(self, step: Await) -> None:
+        """Wait until a launched server answers.
+
+        Raises:
+            ServerDiedError: It ended, whatever its status; the cause has its last words.
+            DeadlineError: It is not ready in time; it is stopped.
+        """
+        child = self._children[step.name]
+        deadline = time.monotonic() + step.timeout_s
+        pause = _FASTEST_POLL_S
+        while True:
+            if (status := child.poll()) is not None:
+                raise ServerDiedError(
+                    f"{step.name} ended before it was ready ({_describe(status)})",
+                    cause=self._last_words(step.name),
+                    hint=f"nimctl logs {step.name}",
+                )
+            if health.answers(step.url, step.path, _PROBE_S):
+                return
+            if time.monotonic() > deadline:
+                self.stop(step.name)
+                raise DeadlineError(
+                    f"{step.name} was not ready within {step.timeout_s:g} seconds",
+                    cause=self._last_words(step.name),
+                    hint=f"nimctl logs {step.name}, or allow more with --timeout",
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.2, _SLOWEST_POLL_S)
+
+    def wait(self, name: str) -> None:
+        """Block until a server that this process launched ends.
+
+        Raises:
+            ServerDiedError: It ended with another status than 0.
+        """
+        if status := self._children[name].wait():
+            raise ServerDiedError(
+                f"{name} ended ({_describe(status)})",
+                cause=self._last_words(name),
+                hint=f"nimctl logs {name}",
+            )
+
+    def stop(self, name: str, grace_s: float = GRACE_S) -> bool:
+        """Stop a server, requests in flight finished; False when it had to be killed."""
+        state = self._state(name)
+        child = self._children.get(name)
+        if child is None:
+            return terminate(state.process, grace_s)
+        child.terminate()
+        try:
+            child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            return False
+        return True
+
+    def find(self, name: str) -> ServerReport:
+        """Describe one server.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return self._report(name, self._state(name))
+
+    def all(self) -> Iterator[ServerReport]:
+        """Every server, by name, also those that have ended."""
+        for name, state in self._states():
+            yield self._report(name, state)
+
+    def running(self) -> dict[str, str]:
+        """Name and URL of each server whose process is there."""
+        states = self._states()
+        return {name: state.launch.url for name, state in states if is_alive(state.process)}
+
+    def log(self, name: str) -> Path:
+        """The log file of a server."""
+        self._state(name)
+        return self._layout.server(name) / _LOG
+
+    def is_running(self, name: str) -> bool:
+        """Tell whether a server's process is there."""
+        return is_alive(self._state(name).process)
+
+    def remove(self, name: str) -> None:
+        """Forget a stopped server and its log.
+
+        Raises:
+            UsageError: It runs.
+        """
+        if self.is_running(name):
+            raise UsageError(f"{name} is running", hint=f"nimctl stop {name}")
+        shutil.rmtree(self._layout.server(name))
+
+    def _states(self) -> Iterator[tuple[str, ServerState]]:
+        for path in sorted((self._layout.root / "servers").glob(f"*/{_STATE}")):
+            state = documents.read(path, ServerState)
+            if state is not None:
+                yield path.parent.name, state
+
+    def _state(self, name: str) -> ServerState:
+        state = documents.read(self._layout.server(name) / _STATE, ServerState)
+        if state is None:
+            there = [other for other, _ in self._states()]
+            raise NotFoundError(
+                f"there is no server `{name}`",
+                cause=f"there are {', '.join(there)}" if there else "there are none",
+                hint="nimctl ps --all",
+            )
+        return state
+
+    def _report(self, name: str, state: ServerState) -> ServerReport:
+        launch = state.launch
+        alive = is_alive(state.process)
+        age = (datetime.now(UTC) - datetime.fromisoformat(state.started)).total_seconds()
+        return ServerReport(
+            name=name,
+            model=launch.model,
+            reference=launch.reference,
+            backend=launch.backend,
+            profile=launch.profile,
+            url=launch.url,
+            state=_answering(launch) if alive else "exited",
+            pid=state.process.pid,
+            started=state.started,
+            uptime_s=round(age, 1) if alive else None,
+            log=str(self._layout.server(name) / _LOG),
+            api_key_file=launch.api_key_file,
+            argv=launch.argv,
+        )
+
+    def _last_words(self, name: str) -> str | None:
+        lines = self.log(name).read_text(encoding="utf-8", errors="replace").splitlines()
+        spoken = [line.strip() for line in lines if line.strip()]
+        errors = [line.removeprefix("error: ") for line in spoken if line.startswith("error: ")]
+        return errors[-1] if errors else spoken[-1] if spoken else None
+
+
+def _answering(launch: Launch) -> str:
+    return "ready" if health.answers(launch.url, "/health", _PROBE_S) else "unresponsive"
+
+
+def _describe(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    import signal  # noqa: PLC0415 - names a rare failure
+
+    return f"killed by {signal.Signals(-status).name}"
+
+
+def _write_key(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")

@@ -1,0 +1,38 @@
+"""Is a server ready, and is a port free?"""
+
+import errno
+import http.client
+import socket
+from urllib.parse import urlsplit
+
+
+def answers(url: str, path: str, timeout_s: float) -> bool:
+    """Tell whether `path` under `url` answers HTTP 200."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def free_port(host: str, port: int) -> int | None:
+    """Return `port`, or one that the system chooses if it is 0; None when it is taken.
+
+    Raises:
+        OSError: `host` is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do: a port whose last connections are in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return None
+            raise
+        return int(probe.getsockname()[1])

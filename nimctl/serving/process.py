@@ -1,0 +1,60 @@
+"""Processes that outlive the command that started them: recognised, signalled, waited for."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from nimctl.core.value import Value
+
+_POLL_S = 0.02
+
+
+class ProcessId(Value):
+    """A process, told from a later one with the same pid by its start time (clock ticks)."""
+
+    pid: int
+    started: int | None
+
+
+def identify(pid: int) -> ProcessId:
+    """Name a running process."""
+    return ProcessId(pid=pid, started=_start_ticks(pid))
+
+
+def is_alive(process: ProcessId) -> bool:
+    """Tell whether this very process still runs; a zombie does not."""
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process.started is None or _start_ticks(process.pid) == process.started
+
+
+def terminate(process: ProcessId, grace_s: float) -> bool:
+    """Send SIGTERM, and SIGKILL after `grace_s` seconds; True when it ended by itself."""
+    if not is_alive(process):
+        return True
+    os.kill(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline:
+        if not is_alive(process):
+            return True
+        time.sleep(_POLL_S)
+    os.kill(process.pid, signal.SIGKILL)
+    while is_alive(process):
+        time.sleep(_POLL_S)
+    return False
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat, see proc(5); None for a zombie and where there is no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The second field is the program's name in parentheses and may hold spaces and parentheses.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else int(fields[19])

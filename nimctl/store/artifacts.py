@@ -1,0 +1,34 @@
+"""What each reference was resolved to, pinned."""
+
+from collections.abc import Iterator
+
+from nimctl import documents
+from nimctl.core.facts import Artifact
+from nimctl.core.layout import Layout
+from nimctl.core.refs import ModelRef
+
+
+class ArtifactStore:
+    """Artifacts by reference: what `--offline` reads."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def pinned(self, ref: ModelRef) -> Artifact | None:
+        """The artifact that a reference was last fetched as."""
+        return documents.read(self._layout.artifact(ref), Artifact)
+
+    def pin(self, ref: ModelRef, artifact: Artifact) -> None:
+        """Remember a fetched artifact."""
+        documents.write(self._layout.artifact(ref), artifact)
+
+    def unpin(self, ref: ModelRef) -> None:
+        """Forget an artifact; its blobs stay until `prune` or `rm` removes them."""
+        self._layout.artifact(ref).unlink(missing_ok=True)
+
+    def all(self) -> Iterator[Artifact]:
+        """Every pinned artifact, in no order."""
+        for path in (self._layout.root / "artifacts").glob("*.json"):
+            artifact = documents.read(path, Artifact)
+            if artifact is not None:
+                yield artifact

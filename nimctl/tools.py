@@ -1,0 +1,168 @@
+"""The composition root: makes each adapter on first use and closes it."""
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from nimctl.core.errors import OfflineError
+from nimctl.core.layout import Layout
+from nimctl.settings import Settings
+
+if TYPE_CHECKING:
+    from nimctl.catalog import Catalog
+    from nimctl.core.facts import Artifact, File, Host
+    from nimctl.core.ports import Location, Registry
+    from nimctl.core.refs import ModelRef, Scheme
+    from nimctl.engines.llama_cpp import LlamaCppBuilder
+    from nimctl.http import Client
+    from nimctl.serving.embedded import EmbeddedServers
+    from nimctl.store.artifacts import ArtifactStore
+    from nimctl.store.blobs import BlobStore
+    from nimctl.store.engines import EngineStore
+    from nimctl.store.modelstore import ModelStore
+    from nimctl.store.transfer import Transfer
+
+LOCAL_SCHEMES = ("file", "package")
+
+
+class Tools:
+    """All adapters of one nimctl run."""
+
+    def __init__(self, settings: Settings, *, offline: bool = False) -> None:
+        self.settings = settings
+        self.offline = offline
+        self.layout = Layout(home=settings.home)
+        self.python = sys.executable
+        self._registries: dict[str, Registry] = {}
+
+    def host(self) -> "Host":
+        """Observe this machine."""
+        from nimctl import host
+
+        return host.observe(self.layout.root)
+
+    @cached_property
+    def catalog(self) -> "Catalog":
+        """The shipped catalogue."""
+        from nimctl.catalog import Catalog, packaged_directory
+
+        return Catalog(packaged_directory())
+
+    @cached_property
+    def http(self) -> "Client":
+        """The control-plane HTTP client."""
+        from nimctl.http import Client, HttpOptions
+
+        return Client(HttpOptions(proxies=self.settings.proxies, ca_file=self.settings.ca_file))
+
+    def registry(self, scheme: "Scheme") -> "Registry":
+        """The registry that serves a reference's scheme."""
+        if scheme not in self._registries:
+            self._registries[scheme] = self._make_registry(scheme)
+        return self._registries[scheme]
+
+    def _make_registry(self, scheme: "Scheme") -> "Registry":
+        if scheme in LOCAL_SCHEMES:
+            from nimctl.registries.local import LocalRegistry
+
+            return LocalRegistry(Path(__file__).parent / "models")
+        if self.offline:
+            return _Unreachable("--offline is given")
+        if scheme == "hf":
+            from nimctl.registries.huggingface import HuggingFaceRegistry
+
+            if self.settings.hf_offline:
+                return _Unreachable("HF_HUB_OFFLINE is set")
+            return HuggingFaceRegistry(
+                endpoint=self.settings.hf_endpoint,
+                token=self.settings.hf_token,
+                cache_dir=Path(self.settings.hf_cache) if self.settings.hf_cache else None,
+            )
+        from nimctl.registries.web import WebRegistry
+
+        return WebRegistry(self.http)
+
+    @cached_property
+    def blobs(self) -> "BlobStore":
+        """Verified files by sha256."""
+        from nimctl.store.blobs import BlobStore
+
+        return BlobStore(self.layout)
+
+    @cached_property
+    def artifacts(self) -> "ArtifactStore":
+        """Pinned artifacts."""
+        from nimctl.store.artifacts import ArtifactStore
+
+        return ArtifactStore(self.layout)
+
+    @cached_property
+    def engines(self) -> "EngineStore":
+        """Built engines."""
+        from nimctl.store.engines import EngineStore
+
+        return EngineStore(self.layout)
+
+    @cached_property
+    def models(self) -> "ModelStore":
+        """The model store."""
+        from nimctl.store.modelstore import ModelStore
+
+        return ModelStore(self.layout, self.blobs)
+
+    @cached_property
+    def transfer(self) -> "Transfer":
+        """Brings files into the blob store."""
+        from nimctl.store.transfer import Transfer, TransferOptions
+
+        return Transfer(
+            self.blobs,
+            TransferOptions(
+                proxies=self.settings.proxies,
+                ca_file=self.settings.ca_file,
+                netrc_file=self.settings.netrc_file,
+            ),
+        )
+
+    @cached_property
+    def builder(self) -> "LlamaCppBuilder":
+        """Builds engines."""
+        from nimctl.engines.llama_cpp import LlamaCppBuilder
+
+        return LlamaCppBuilder()
+
+    @cached_property
+    def servers(self) -> "EmbeddedServers":
+        """Embedded servers."""
+        from nimctl.serving.embedded import EmbeddedServers
+
+        return EmbeddedServers(self.layout)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "http" in self.__dict__:
+            self.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Unreachable:
+    """The registry of a run that may not use the network."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def resolve(self, ref: "ModelRef") -> "Artifact":
+        raise OfflineError(
+            f"{ref} is not in the store", cause=self._reason, hint=f"nimctl pull '{ref}' online"
+        )
+
+    def locate(self, file: "File") -> "Location":
+        raise OfflineError(
+            f"{file.path} is not in the store", cause=self._reason, hint="run it again online"
+        )
