@@ -20,15 +20,20 @@ from nimctl.tools import LOCAL_SCHEMES, Tools
 def plan_pull(request: PullRequest, tools: Tools) -> Plan:
     """Plan a download; a moving reference such as a branch is looked up again."""
     host = tools.host()
-    target = _target(request.ref, request.wish, host, tools, refresh=True)
-    return decide.plan_pull(target, _surroundings(target, host, tools))
+    source = request.ref
+    if source.scheme == "catalogue":
+        model = tools.catalog.find(source.path)
+        chosen = matching(_candidates(model, host, tools), request.wish)[0]
+        source = ModelRef.parse(chosen.profile.source)
+    artifact = _artifact(source, tools, refresh=True)
+    return decide.plan_pull(source, artifact, _surroundings(artifact, host, tools))
 
 
 def plan_build(request: BuildRequest, tools: Tools) -> Plan:
     """Plan an engine build."""
     host = tools.host()
-    target = _target(request.ref, request.wish, host, tools, refresh=False)
-    return decide.plan_build(target, _surroundings(target, host, tools))
+    target = _target(request.ref, request.wish, host, tools)
+    return decide.plan_build(target, _surroundings(target.artifact, host, tools, target.candidate))
 
 
 def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
@@ -36,8 +41,8 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     host = tools.host()
     port = _port(request)
     capacity = (request.max_model_len, request.max_num_seqs)
-    target = _target(request.ref, request.wish, host, tools, refresh=False, capacity=capacity)
-    around = _surroundings(target, host, tools, port=port)
+    target = _target(request.ref, request.wish, host, tools, capacity=capacity)
+    around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
     return decide.plan_serve(request, target, around)
 
 
@@ -59,18 +64,17 @@ def _target(
     host: Host,
     tools: Tools,
     *,
-    refresh: bool,
     capacity: tuple[int | None, int | None] = (None, None),
 ) -> Target:
     artifact = None
     if ref.scheme == "catalogue":
         model = tools.catalog.find(ref.path)
     else:
-        artifact = _artifact(ref, tools, refresh=refresh)
+        artifact = _artifact(ref, tools, refresh=False)
         model = _unlisted(ref, artifact, tools)
     chosen = matching(_candidates(model, host, tools, capacity=capacity), wish)[0]
     if artifact is None:
-        artifact = _artifact(ModelRef.parse(chosen.profile.source), tools, refresh=refresh)
+        artifact = _artifact(ModelRef.parse(chosen.profile.source), tools, refresh=False)
     return Target(
         ref=ref,
         model=model.name,
@@ -140,27 +144,32 @@ def _config(ref: ModelRef, artifact: Artifact, tools: Tools) -> dict[str, object
     return config
 
 
-def _surroundings(target: Target, host: Host, tools: Tools, *, port: int = 0) -> Surroundings:
-    digest = target.artifact.digest
-    recipe = decide.recipe_for(target.candidate, tools.builder.version)
-    key = recipe.key(digest) if digest else None
-    inventory = Inventory(
-        blobs=frozenset(
-            file.sha256
-            for file in target.artifact.files
-            if file.sha256 and tools.blobs.has(file.sha256)
-        ),
-        engines=frozenset([key] if key and tools.engines.find(key) else []),
-    )
+def _surroundings(
+    artifact: Artifact,
+    host: Host,
+    tools: Tools,
+    candidate: Candidate | None = None,
+    *,
+    port: int = 0,
+) -> Surroundings:
     return Surroundings(
         host=host,
         layout=tools.layout,
-        inventory=inventory,
+        inventory=_inventory(artifact, candidate, tools),
         builder=tools.builder.version,
         python=tools.python,
         port=port,
         running=tools.servers.running(),
     )
+
+
+def _inventory(artifact: Artifact, candidate: Candidate | None, tools: Tools) -> Inventory:
+    digests = (file.sha256 for file in artifact.files)
+    blobs = frozenset(sha256 for sha256 in digests if sha256 and tools.blobs.has(sha256))
+    if candidate is None or artifact.digest is None:
+        return Inventory(blobs=blobs)
+    key = decide.recipe_for(candidate, tools.builder.version).key(artifact.digest)
+    return Inventory(blobs=blobs, engines=frozenset([key] if tools.engines.find(key) else []))
 
 
 def _port(request: ServeRequest) -> int:

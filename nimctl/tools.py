@@ -12,6 +12,7 @@ from nimctl.settings import Settings
 if TYPE_CHECKING:
     from nimctl.catalog import Catalog
     from nimctl.core.facts import Artifact, File, Host
+    from nimctl.core.http import HttpOptions
     from nimctl.core.ports import Location, Registry
     from nimctl.core.refs import ModelRef, Scheme
     from nimctl.engines.llama_cpp import LlamaCppBuilder
@@ -52,9 +53,19 @@ class Tools:
     @cached_property
     def http(self) -> "Client":
         """The control-plane HTTP client."""
-        from nimctl.http import Client, HttpOptions
+        from nimctl.http import Client
 
-        return Client(HttpOptions(proxies=self.settings.proxies, ca_file=self.settings.ca_file))
+        return Client(self._http_options)
+
+    @cached_property
+    def _http_options(self) -> "HttpOptions":
+        from nimctl.core.http import HttpOptions
+
+        return HttpOptions(
+            proxies=self.settings.proxies,
+            ca_file=self.settings.ca_file,
+            netrc_file=self.settings.netrc_file,
+        )
 
     def registry(self, scheme: "Scheme") -> "Registry":
         """The registry that serves a reference's scheme."""
@@ -78,6 +89,7 @@ class Tools:
                 endpoint=self.settings.hf_endpoint,
                 token=self.settings.hf_token,
                 cache_dir=Path(self.settings.hf_cache) if self.settings.hf_cache else None,
+                http=self._http_options,
             )
         from nimctl.registries.web import WebRegistry
 

@@ -104,8 +104,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 
 def _run(arguments: list[str], environ: Mapping[str, str] | None) -> int:
     settings = None
-    if not {"-h", "--help"} & set(arguments):
-        # Help must work whatever the configuration says, and need not read it.
+    if not {"-h", "--help", "-V", "--version"} & set(arguments):
+        # Help and version must work whatever the configuration says, and need not read it.
         from nimctl.settings import load
 
         settings = load(environ, commands=COMMANDS)

@@ -46,7 +46,8 @@ def embedded_argv(python: str, options: EmbeddedOptions) -> tuple[str, ...]:
     if options.chat_template:
         argv += ["--chat-template-file", options.chat_template]
     if options.embeddings:
-        argv.append("--embeddings")
+        # A decoder has no pooling of its own, and /v1/embeddings refuses to answer without one.
+        argv += ["--embeddings", "--pooling", "mean"]
     for adapter in options.lora:
         argv += ["--lora", adapter]
     return (*argv, *options.extra)

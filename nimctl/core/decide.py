@@ -4,7 +4,7 @@ Every refusal happens here, before the first byte. Pure: equal input gives equal
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
@@ -60,14 +60,15 @@ def recipe_for(candidate: Candidate, builder: str) -> EngineRecipe:
     )
 
 
-def plan_pull(target: Target, around: Surroundings) -> Plan:
-    """Fetch what is missing."""
-    missing = _missing(target.artifact, around.inventory)
-    _check_disk(target, missing_only=True, around=around)
-    fetch = Fetch(
-        reference=target.candidate.profile.source, artifact=target.artifact, missing=missing
-    )
-    return Plan(steps=(fetch,))
+def plan_pull(source: ModelRef, artifact: Artifact, around: Surroundings) -> Plan:
+    """Fetch what is missing; whether this machine can serve it is not asked.
+
+    Raises:
+        DiskFullError: The files do not fit.
+    """
+    missing = _missing(artifact, around.inventory)
+    _check_disk(f"the download of {source}", _size(missing), around)
+    return Plan(steps=(Fetch(reference=str(source), artifact=artifact, missing=missing),))
 
 
 def plan_build(target: Target, around: Surroundings) -> Plan:
@@ -82,9 +83,9 @@ def plan_build(target: Target, around: Surroundings) -> Plan:
             cause="its files are an engine already",
             hint=f"nimctl serve {target.ref}",
         )
-    _check_disk(target, missing_only=False, around=around)
-    steps, note = _prepare(target, around)
-    return Plan(steps=tuple(steps), notes=(note,))
+    _check_runtime(around.host)
+    _check_room(target, around)
+    return Plan(steps=(*_prepare(target, around), _build(target, around)))
 
 
 def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> Plan:
@@ -107,35 +108,44 @@ def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> P
             f"a server named {name} runs already at {around.running[name]}",
             hint=f"nimctl stop {name}, or choose another with --name",
         )
-    _check_disk(target, missing_only=False, around=around)
-    steps, note = _prepare(target, around)
+    _check_room(target, around)
+    engine, note = _engine(target, around)
     url = f"http://{_bracketed(_reachable(request.host))}:{around.port}"
     launch = _launch(request, target, around, name=name, url=url)
     ready = Await(name=name, url=url, path="/health", timeout_s=_deadline(request, target))
     notes = (note, *_host_notes(around.host, launch))
-    return Plan(steps=(*steps, launch, ready), notes=notes)
+    return Plan(steps=(*_prepare(target, around), *engine, launch, ready), notes=notes)
 
 
-def _prepare(target: Target, around: Surroundings) -> tuple[list[Step], str]:
-    profile = target.candidate.profile
-    directory = str(_directory(target, around.layout))
-    steps: list[Step] = []
+def _prepare(target: Target, around: Surroundings) -> Iterator[Step]:
+    source = target.candidate.profile.source
     missing = _missing(target.artifact, around.inventory)
     # An artifact that is complete is fetched all the same when its digest is not pinned yet.
     if missing or not target.artifact.digest:
-        steps.append(Fetch(reference=profile.source, artifact=target.artifact, missing=missing))
-    steps.append(Assemble(reference=profile.source, directory=directory))
-    if not profile.build:
-        return steps, f"profile {profile.name}: its files are served as they are"
+        yield Fetch(reference=source, artifact=target.artifact, missing=missing)
+    yield Assemble(reference=source, directory=str(_directory(target, around.layout)))
+
+
+def _build(target: Target, around: Surroundings) -> Build:
     recipe = recipe_for(target.candidate, around.builder)
     digest = target.artifact.digest
-    key = recipe.key(digest) if digest else None
-    note = f"profile {profile.name}: its engine is in the store"
-    if key is None or key not in around.inventory.engines:
-        steps.append(Build(reference=profile.source, directory=directory, recipe=recipe, key=key))
-        note = f"profile {profile.name}: its engine is built on this machine"
-    steps.append(Attach(reference=profile.source, directory=directory, recipe=recipe))
-    return steps, note
+    return Build(
+        reference=target.candidate.profile.source,
+        directory=str(_directory(target, around.layout)),
+        recipe=recipe,
+        key=recipe.key(digest) if digest else None,
+    )
+
+
+def _engine(target: Target, around: Surroundings) -> tuple[tuple[Step, ...], str]:
+    profile = target.candidate.profile
+    if not profile.build:
+        return (), f"profile {profile.name}: its files are served as they are"
+    build = _build(target, around)
+    attach = Attach(reference=build.reference, directory=build.directory, recipe=build.recipe)
+    if build.key in around.inventory.engines:
+        return (attach,), f"profile {profile.name}: its engine is in the store"
+    return (build, attach), f"profile {profile.name}: its engine is built on this machine"
 
 
 def _launch(
@@ -196,17 +206,21 @@ def _check_hardware(request: ServeRequest, target: Target, host: Host) -> None:
         )
 
 
-def _check_disk(target: Target, *, missing_only: bool, around: Surroundings) -> None:
-    need = sum(file.size or 0 for file in _missing(target.artifact, around.inventory))
-    what = "the download"
+def _check_room(target: Target, around: Surroundings) -> None:
+    need = _size(_missing(target.artifact, around.inventory))
+    what = f"the download of {target.model}"
     candidate = target.candidate
-    if candidate.profile.build and not candidate.cached and not missing_only:
+    if candidate.profile.build and not candidate.cached:
         need += _weights(target) or 0
-        what = "the download and the engine"
+        what += " and its engine"
+    _check_disk(what, need, around)
+
+
+def _check_disk(what: str, need: int, around: Surroundings) -> None:
     free = around.host.disk_free_bytes
     if need and need + _DISK_RESERVE_BYTES > free:
         raise DiskFullError(
-            f"{what} of {target.model} need {need / 2**20:,.0f} MiB, "
+            f"{what}: {need / 2**20:,.0f} MiB are needed, "
             f"{free / 2**20:,.0f} MiB are free under {around.layout.home}",
             hint="free some space, or set NIMCTL_HOME to a larger disk",
         )
@@ -229,6 +243,10 @@ def _check_runtime(host: Host) -> None:
 
 def _missing(artifact: Artifact, inventory: Inventory) -> tuple[File, ...]:
     return tuple(file for file in artifact.files if file.sha256 not in inventory.blobs)
+
+
+def _size(files: Iterable[File]) -> int:
+    return sum(file.size or 0 for file in files)
 
 
 def _directory(target: Target, layout: Layout) -> Path:

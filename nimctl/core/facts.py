@@ -65,11 +65,13 @@ def carry_digests(resolved: Artifact, pinned: Artifact | None) -> Artifact:
 
 
 def _carried(file: File, before: File | None) -> File:
-    if before is None or file.sha256 or (file.url, file.size) != (before.url, before.size):
+    if before is None or file.sha256 or file.size != before.size:
         return file
-    same_etag = file.etag is not None and file.etag == before.etag
+    same_etag = file.etag is not None and (file.url, file.etag) == (before.url, before.etag)
     same_digest = any(before.digests.get(name) == hex_ for name, hex_ in file.digests.items())
-    return before if same_etag or same_digest else file
+    if not (same_etag or same_digest):
+        return file
+    return msgspec.structs.replace(file, digests={**before.digests, **file.digests})
 
 
 class Cpu(Value):

@@ -130,7 +130,7 @@ class ModelRef(Value):
             case "hf":
                 revision = f"@{quote(self.revision)}" if self.revision else ""
                 query = (
-                    urlencode({"include": ",".join(self.include)}, safe="*,?[]")
+                    urlencode({"include": ",".join(self.include)}, safe="*,?[]/")
                     if self.include
                     else ""
                 )

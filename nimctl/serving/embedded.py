@@ -41,6 +41,7 @@ class EmbeddedServers:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._detached: set[str] = set()
 
     def launch(self, step: Launch) -> None:
         """Start a server; a stopped one of the same name gives way.
@@ -72,6 +73,8 @@ class EmbeddedServers:
                 start_new_session=True,
             )
         self._children[step.name] = child
+        if step.detach:
+            self._detached.add(step.name)
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         documents.write(
             directory / _STATE,
@@ -96,6 +99,7 @@ class EmbeddedServers:
                     hint=f"nimctl logs {step.name}",
                 )
             if health.answers(step.url, step.path, _PROBE_S):
+                self._let_go(step.name)
                 return
             if time.monotonic() > deadline:
                 self.stop(step.name)
@@ -106,6 +110,11 @@ class EmbeddedServers:
                 )
             time.sleep(pause)
             pause = min(pause * 1.2, _SLOWEST_POLL_S)
+
+    def _let_go(self, name: str) -> None:
+        if name in self._detached:
+            # It lives on without this process; Popen would warn of that when it is deleted.
+            self._children.pop(name).returncode = 0
 
     def wait(self, name: str) -> None:
         """Block until a server that this process launched ends.

@@ -1,0 +1,168 @@
+"""Decisions about HTTP: what may be shown, where credentials may go, what an answer means."""
+
+import ipaddress
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, urljoin, urlsplit
+
+from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError, UsageError
+from nimctl.core.value import Value
+
+_PORTS = {"http": 80, "https": 443}
+# All other values are hidden: every storage service signs with keys of its own.
+_SHOWN_KEYS = frozenset(
+    {"download", "expires", "page-number", "page-size", "recursive", "revision", "version"}
+)
+
+
+class HttpOptions(Value):
+    """How the network is reached.
+
+    `proxies` maps `http`, `https`, `all` to a proxy's URL and `no` to hosts reached without one.
+    A request is sent up to `attempts` times, `pause_s` apart at first and twice as long each time;
+    a server that asks to wait longer than `longest_pause_s` is given up.
+    """
+
+    proxies: dict[str, str] = {}
+    ca_file: str | None = None
+    netrc_file: str | None = None
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 30.0
+    attempts: int = 4
+    pause_s: float = 0.5
+    longest_pause_s: float = 60.0
+
+
+class Origin(NamedTuple):
+    """What credentials belong to (RFC 6454)."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def origin(url: str) -> Origin:
+    """The origin of an http or https URL.
+
+    Raises:
+        NetworkError: It is no such URL.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError as error:
+        raise NetworkError(f"{redacted(url)} is no valid URL", cause=str(error)) from None
+    if scheme not in _PORTS or not host:
+        raise NetworkError(f"{redacted(url)} is neither an http nor an https URL")
+    return Origin(scheme, host, _PORTS[scheme] if port is None else port)
+
+
+def redacted(url: str) -> str:
+    """The URL as messages may show it: without user, fragment and what may be a secret."""
+    head, question, rest = url.partition("#")[0].partition("?")
+    scheme, separator, location = head.partition("://")
+    authority, slash, path = location.partition("/")
+    shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    query = "&".join(
+        f"{quote(key)}={quote(value) if key.lower() in _SHOWN_KEYS else '...'}"
+        for key, value in parse_qsl(rest, keep_blank_values=True)
+    )
+    return f"{shown}{question}{query}"
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a redirect leads.
+
+    Raises:
+        NetworkError: It leads out of HTTP, or from https to http.
+    """
+    target = urljoin(url, location)
+    if (origin(url).scheme, origin(target).scheme) == ("https", "http"):
+        raise NetworkError(
+            f"{redacted(url)} redirects to an unencrypted address",
+            cause=f"it leads to {redacted(target)}",
+        )
+    return target
+
+
+def proxy_for(target: Origin, proxies: Mapping[str, str]) -> str | None:
+    """The proxy that an origin is reached through; None for none.
+
+    `proxies` is what curl reads from the environment, `*_proxy` without that ending
+    (https://everything.curl.dev/usingcurl/proxies/env): `http`, `https` and `all` name proxies,
+    `no` lists hosts, domains and networks, or is `*`.
+
+    Raises:
+        UsageError: The proxy is no HTTP proxy.
+    """
+    proxy = proxies.get(target.scheme) or proxies.get("all")
+    if not proxy or _is_exempt(target, proxies.get("no", "")):
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme not in _PORTS:
+        raise UsageError(
+            f"the proxy {redacted(proxy)} is not supported",
+            hint=f"set {target.scheme.upper()}_PROXY to http://HOST:PORT",
+        )
+    return proxy
+
+
+def retry_after_s(header: str | None, now: datetime) -> float | None:
+    """Seconds to wait, from `Retry-After` (RFC 9110, 10.2.3: seconds or a date)."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
+
+def refusal(url: str, status: int) -> NimctlError | None:
+    """The error that a status means; None for a success."""
+    what, host = redacted(url), origin(url).host
+    match status:
+        case _ if status < HTTPStatus.MULTIPLE_CHOICES:
+            return None
+        case HTTPStatus.UNAUTHORIZED:
+            return AuthError(
+                f"{host} wants credentials for {what}", hint=f"add `machine {host}` to ~/.netrc"
+            )
+        case HTTPStatus.FORBIDDEN:
+            return AuthError(
+                f"{host} refuses access to {what}",
+                hint="check that the URL is complete and has not expired",
+            )
+        case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
+            return NotFoundError(f"{what} does not exist", hint="check the URL")
+    return NetworkError(f"{host} answers {status_line(status)} for {what}")
+
+
+def status_line(status: int) -> str:
+    """A status as people know it, for example `503 Service Unavailable`."""
+    known = [one.phrase for one in HTTPStatus if one == status]
+    return " ".join([str(status), *known])
+
+
+def _is_exempt(target: Origin, no_proxy: str) -> bool:
+    entries = [entry.strip().lower() for entry in no_proxy.split(",") if entry.strip()]
+    return any(entry == "*" or _matches(target, entry) for entry in entries)
+
+
+def _matches(target: Origin, entry: str) -> bool:
+    name, _, port = entry.rpartition(":")
+    if port.isdecimal() and ":" not in name:
+        return int(port) == target.port and _matches(target, name)
+    domain = entry.removeprefix("*").removeprefix(".")
+    if target.host == domain or target.host.endswith(f".{domain}"):
+        return True
+    try:
+        network = ipaddress.ip_network(domain.strip("[]"), strict=False)
+        return ipaddress.ip_address(target.host) in network
+    except ValueError:
+        return False  # a name, not an address

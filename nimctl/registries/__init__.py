@@ -1,0 +1,1 @@
+"""Where artifacts come from: one module a kind of registry, all behind `core.ports.Registry`."""

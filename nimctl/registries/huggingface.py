@@ -1,0 +1,248 @@
+"""The Hugging Face Hub, or a mirror of it: metadata through `huggingface_hub`.
+
+That library is imported when a reference is resolved: it takes longer than the rest of nimctl.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from nimctl import __version__
+from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError, UsageError
+from nimctl.core.facts import Artifact, DigestAlgorithm, File
+from nimctl.core.http import HttpOptions, origin, refusal
+from nimctl.core.ports import Location
+from nimctl.core.refs import ModelRef
+from nimctl.http import library_client
+from nimctl.registries.names import checked_digest, near, safe_paths
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+_RESOLVE_PATH = re.compile(r"/([^/]+/[^/]+)/resolve/")
+_TOKEN = re.compile(r"[!-~]+")
+_FEW = 20
+
+
+class HuggingFaceRegistry:
+    """Models on a Hub; `token` goes to `endpoint` only.
+
+    Files in the user's Hugging Face cache, `cache_dir`, are located there.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = "https://huggingface.co",
+        token: str | None = None,
+        cache_dir: Path | None = None,
+        http: HttpOptions | None = None,
+    ) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._token = token
+        self._cache_dir = cache_dir
+        self._http = http or HttpOptions()
+
+    def resolve(self, ref: ModelRef) -> Artifact:
+        """Pin a repository's revision to a commit and list its files.
+
+        Raises:
+            NotFoundError: There is no such repository, revision or file, or none that this token
+                may see.
+            AuthError: The token is refused, or the repository is gated.
+            NetworkError: The Hub cannot be reached, or answers nonsense.
+            VerificationError: The Hub gives an unsafe file name or a malformed digest.
+            UsageError: No repository can have that name.
+        """
+        if self._token is not None and not _TOKEN.fullmatch(self._token):
+            raise AuthError("HF_TOKEN is no token: it has characters that no header can have")
+        with self._api(ref) as api:
+            commit, entries = _look_up(api, ref)
+        chosen = _included(ref, entries)
+        safe_paths(entry.path for entry in chosen)
+        files = tuple(self._file(ref.path, commit, entry) for entry in chosen)
+        return Artifact(reference=str(ref), revision=commit, files=files)
+
+    def locate(self, file: File) -> Location:
+        """Say where a file is: in the cache, or else on the Hub."""
+        cached = self._cached(file)
+        if cached:
+            return Location(url=cached.as_uri())
+        is_ours = origin(file.url) == origin(self._endpoint)
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token and is_ours else {}
+        return Location(url=file.url, headers=headers)
+
+    @contextmanager
+    def _api(self, ref: ModelRef) -> Iterator["HfApi"]:
+        """Lend the library's client, and translate its failures."""
+        import huggingface_hub as library  # noqa: PLC0415 - see the module's docstring
+        from huggingface_hub import constants, errors  # noqa: PLC0415
+
+        # Read by the library at each request: without it, requests say which agent runs them.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+        # Its warnings would go to stderr, past nimctl's own words.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+        library.set_client_factory(lambda: library_client(self._http))
+        try:
+            yield library.HfApi(
+                endpoint=self._endpoint,
+                token=self._token or False,
+                library_name="nimctl",
+                library_version=__version__,
+            )
+        except errors.HfHubHTTPError as error:
+            answer = error.response
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            failure = self._refusal(ref.path, str(answer.url), answer.status_code, headers)
+            raise failure or _nonsense(self._endpoint, error) from error
+        except errors.HFValidationError as error:
+            raise UsageError(f"{ref} names no repository", cause=str(error)) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise _nonsense(self._endpoint, error) from error
+        finally:
+            library.close_session()
+
+    def _file(self, repository: str, commit: str, entry: "RepoFile") -> File:
+        algorithm: DigestAlgorithm = "sha256" if entry.lfs else "git-sha1"
+        digest = checked_digest(algorithm, entry.lfs.sha256 if entry.lfs else entry.blob_id)
+        return File(
+            path=entry.path,
+            url=f"{self._endpoint}/{repository}/resolve/{commit}/{quote(entry.path)}",
+            size=entry.size,
+            etag=digest,
+            digests={algorithm: digest},
+        )
+
+    def _cached(self, file: File) -> Path | None:
+        """The file in the user's cache: `models--ORG--NAME/blobs/DIGEST`.
+
+        The digest is the sha256 of an LFS file and the git blob id of any other; see
+        https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
+        """
+        named = _RESOLVE_PATH.search(urlsplit(file.url).path)
+        digest = file.digests.get("git-sha1", file.sha256)
+        if self._cache_dir is None or not named or digest is None:
+            return None
+        directory = "--".join(["models", *named[1].split("/")])
+        blob = self._cache_dir / directory / "blobs" / digest
+        try:
+            is_whole = blob.is_file() and blob.stat().st_size == file.size
+        except OSError:
+            return None  # somebody else's cache
+        return blob.absolute() if is_whole else None
+
+    def _refusal(
+        self, repository: str, url: str, status: int, headers: Mapping[str, str]
+    ) -> NimctlError | None:
+        """Words for a status; what each means: https://huggingface.co/docs/hub/models-gated."""
+        code = headers.get("x-error-code")
+        if status < HTTPStatus.BAD_REQUEST:
+            return None
+        if code == "GatedRepo":
+            return self._gated(repository)
+        is_unseen = code == "RepoNotFound" or (
+            status == HTTPStatus.UNAUTHORIZED and not self._token
+        )
+        if is_unseen:
+            return NotFoundError(
+                f"hf://{repository} does not exist, or it is private",
+                cause="the token's account may not see it" if self._token else "no token is set",
+                hint=f"check the name; for a private repository set HF_TOKEN to a token that may "
+                f"read it ({self._endpoint}/settings/tokens)",
+            )
+        if status == HTTPStatus.UNAUTHORIZED:
+            return AuthError(
+                "the Hugging Face token is refused",
+                cause=_said(headers),
+                hint=f"make one at {self._endpoint}/settings/tokens and set HF_TOKEN to it",
+            )
+        if status == HTTPStatus.FORBIDDEN:
+            return AuthError(
+                f"the Hugging Face token may not read hf://{repository}",
+                cause=_said(headers),
+                hint=f"give it read access at {self._endpoint}/settings/tokens",
+            )
+        return refusal(url, status)
+
+    def _gated(self, repository: str) -> AuthError:
+        page = f"{self._endpoint}/{repository}"
+        if self._token:
+            return AuthError(
+                f"hf://{repository} is gated",
+                cause="the account of this token has not been granted access",
+                hint=f"accept the licence at {page}, then run the command again",
+            )
+        return AuthError(
+            f"hf://{repository} is gated",
+            cause="no token is set, so that nobody knows who has accepted the licence",
+            hint=f"accept the licence at {page}, then set HF_TOKEN "
+            f"(make one at {self._endpoint}/settings/tokens)",
+        )
+
+
+def _look_up(api: "HfApi", ref: ModelRef) -> tuple[str, list["RepoFile"]]:
+    """The commit that a revision means, and its files."""
+    from huggingface_hub.errors import RevisionNotFoundError  # noqa: PLC0415
+    from huggingface_hub.hf_api import RepoFile  # noqa: PLC0415
+
+    try:
+        info = api.model_info(ref.path, revision=ref.revision)
+    except RevisionNotFoundError as error:
+        raise _no_revision(api, ref) from error
+    if info.gated:
+        # Lists are public; only the files are not, which would show after the plan is made.
+        api.auth_check(ref.path)
+    commit = checked_digest("git-sha1", info.sha or "")
+    tree = api.list_repo_tree(ref.path, recursive=True, revision=commit)
+    return commit, [entry for entry in tree if isinstance(entry, RepoFile)]
+
+
+def _no_revision(api: "HfApi", ref: ModelRef) -> NotFoundError:
+    refs = api.list_repo_refs(ref.path)
+    names = [one.name for one in (*refs.branches, *refs.tags)]
+    return NotFoundError(
+        f"hf://{ref.path} has no revision {ref.revision}",
+        cause=near(ref.revision or "", names) or "there is " + _list(names),
+        hint=f"nimctl pull hf://{ref.path}@{names[0]}" if names else None,
+    )
+
+
+def _included(ref: ModelRef, entries: list["RepoFile"]) -> list["RepoFile"]:
+    """The files that one of the globs matches; all without globs."""
+    found = [entry for entry in entries if not ref.include or _matches(entry.path, ref.include)]
+    if not found:
+        wanted = f" that matches {', '.join(ref.include)}" if ref.include else ""
+        raise NotFoundError(
+            f"hf://{ref.path} has no file{wanted}",
+            cause="it has " + _list([entry.path for entry in entries]),
+        )
+    return found
+
+
+def _matches(path: str, globs: tuple[str, ...]) -> bool:
+    name = PurePosixPath(path).name
+    return any(fnmatchcase(path, glob) or fnmatchcase(name, glob) for glob in globs)
+
+
+def _nonsense(endpoint: str, error: Exception) -> NetworkError:
+    return NetworkError(
+        f"{endpoint} does not answer as a Hugging Face Hub does",
+        cause=f"{type(error).__name__} while reading its answer",
+        hint="check HF_ENDPOINT, and whether a proxy or a login page is in the way",
+    )
+
+
+def _said(headers: Mapping[str, str]) -> str | None:
+    message = headers.get("x-error-message", "")
+    return message if message and message.isprintable() else None
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return (", ".join(names[:_FEW]) or "nothing") + more

@@ -1,0 +1,132 @@
+"""Wrong requests: exit code 2, what is wrong, and the way out."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from conftest import Run, words
+
+
+def test_without_arguments_the_help_is_printed(run: Run) -> None:
+    result = run()
+    assert result.code == 0
+    assert "serve" in result.out
+
+
+def test_an_unknown_command_suggests_the_nearest(run: Run) -> None:
+    result = run("list-profile")
+    assert result.code == 2
+    words(result, "there is no command `list-profile`", "nimctl list-profiles")
+
+
+def test_an_unknown_flag_suggests_the_nearest(run: Run) -> None:
+    result = run("serve", "capitals-demo", "--prot", "1")
+    assert result.code == 2
+    words(result, "--prot", "--port", "hint: nimctl serve --help")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", ""])
+def test_a_port_out_of_range_is_refused(run: Run, port: str) -> None:
+    result = run("serve", "capitals-demo", "--port", port)
+    assert result.code == 2
+    words(result, "1 to 65535, or auto")
+
+
+def test_a_port_in_use_is_refused_before_anything_is_fetched(
+    run: Run, environ: dict[str, str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run("serve", "capitals-demo", "--port", port)
+    assert result.code == 2
+    words(result, f"port {port} on 127.0.0.1 is in use", "--port auto")
+    assert not Path(environ["NIMCTL_HOME"]).exists()
+
+
+def test_an_address_of_another_machine_is_refused(run: Run) -> None:
+    result = run("serve", "capitals-demo", "--host", "192.0.2.1", "--port", "auto")
+    assert result.code == 2
+    words(result, "cannot listen on 192.0.2.1")
+
+
+def test_a_server_name_that_is_a_path_is_refused(run: Run) -> None:
+    result = run("serve", "capitals-demo", "--port", "auto", "--name", "../../x")
+    assert result.code == 2
+    words(result, "no name for a server")
+
+
+def test_an_unknown_model_names_the_nearest(run: Run) -> None:
+    result = run("serve", "capital-demo")
+    assert result.code == 3
+    words(result, "no model `capital-demo`", "capitals-demo")
+
+
+def test_an_unknown_profile_names_those_that_are_there(run: Run) -> None:
+    result = run("serve", "capitals-demo", "--profile", "tensorrt_llm-h100-fp8-tp1-pp1")
+    assert result.code == 3
+    words(result, "no profile `tensorrt_llm-h100-fp8-tp1-pp1`", "llama_cpp-q8_0-tp1-pp1")
+
+
+def test_a_gpu_that_is_required_and_not_there_is_a_hardware_error(run: Run) -> None:
+    result = run("serve", "capitals-demo", "--port", "auto", "--require-gpu")
+    assert result.code == 7
+    words(result, "no profile of capitals-demo runs on a GPU here")
+
+
+def test_an_error_is_a_json_document_with_json(run: Run) -> None:
+    result = run("inspect", "nothing-here", "--json")
+    assert result.code == 3
+    report = json.loads(result.err)
+    assert report["exit_code"] == 3
+    assert report["error"]
+    assert report["hint"]
+    assert result.out == ""
+
+
+def test_an_error_has_at_most_three_lines(run: Run) -> None:
+    result = run("serve", "capital-demo")
+    kinds = [line.partition(":")[0] for line in result.err.splitlines()]
+    assert kinds == ["error", "cause", "hint"]
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    result = run("serve", "capital-demo", "--debug")
+    assert result.code == 3
+    assert "Traceback" in result.err
+
+
+def test_a_flag_comes_from_the_environment_and_from_the_config_file(
+    run: Run, environ: dict[str, str]
+) -> None:
+    result = run("serve", "capitals-demo", env={"NIMCTL_SERVE_PORT": "http"})
+    assert result.code == 2
+    words(result, "`http` is no port")
+    config = Path(environ["HOME"]) / ".config" / "nimctl" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[serve]\nport = "xyz"\n')
+    words(run("serve", "capitals-demo"), "`xyz` is no port")
+    words(run("serve", "capitals-demo", env={"NIMCTL_SERVE_PORT": "abc"}), "`abc` is no port")
+    words(run("serve", "capitals-demo", "-p", "def", env={"NIMCTL_SERVE_PORT": "abc"}), "`def` is")
+
+
+def test_a_config_file_with_an_unknown_section_is_refused_and_help_still_works(
+    run: Run, environ: dict[str, str]
+) -> None:
+    config = Path(environ["HOME"]) / "config.toml"
+    config.write_text("[sevre]\nport = 1\n")
+    env = {"NIMCTL_CONFIG": str(config)}
+    result = run("ps", env=env)
+    assert result.code == 2
+    words(result, "`sevre`")
+    config.write_text("not toml at all [")
+    assert run("ps", env=env).code == 2
+    assert run("serve", "--help", env=env).code == 0
+
+
+def test_a_network_model_is_refused_offline(run: Run) -> None:
+    result = run("pull", "hf://org/repo", "--offline")
+    assert result.code == 5
+    words(result, "not in the store", "--offline is given")

@@ -1,0 +1,76 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nimctl.core.facts import Architecture
+from nimctl.core.memory import (
+    Capacity,
+    decoding_threads,
+    default_capacity,
+    kv_bytes_per_token,
+    memory_need,
+)
+
+GIB = 2**30
+# https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/config.json
+LLAMA_8B = Architecture(
+    parameters=8_030_261_248,
+    layers=32,
+    hidden_size=4096,
+    intermediate_size=14336,
+    vocabulary=128256,
+    heads=32,
+    kv_heads=8,
+    head_dim=128,
+    context_length=131072,
+)
+ONE = Capacity(max_model_len=8192, max_num_seqs=1)
+
+
+def test_kv_bytes_of_llama_8b_are_as_tensorrt_llm_reports_them() -> None:
+    # 26.91 GiB / 220,480 tokens in ai-dynamo/dynamo's TensorRT-LLM example: 131,052 bytes.
+    assert kv_bytes_per_token(LLAMA_8B) == pytest.approx(131_052, rel=0.001)
+
+
+def test_weights_of_llama_8b_in_f16_are_as_nim_documents_them() -> None:
+    # 15.04 GB, docs.nvidia.com/nim/large-language-models/latest/support-matrix.html
+    need = memory_need(LLAMA_8B, "f16", ONE, 64 * GIB)
+    assert need is not None
+    assert need.weights_bytes / GIB == pytest.approx(15.04, rel=0.05)
+    assert need.kv_cache_bytes == GIB
+
+
+def test_an_unknown_precision_or_architecture_is_not_guessed() -> None:
+    assert memory_need(LLAMA_8B, "iq2_xxs", ONE, GIB) is None
+    assert memory_need(None, "f16", ONE, GIB) is None
+
+
+@given(st.integers(1, 64 * GIB))
+def test_the_context_that_is_said_to_fit_fits(available: int) -> None:
+    need = memory_need(LLAMA_8B, "q8_0", ONE, available)
+    assert need is not None
+    if need.fitting_context:
+        room = Capacity(max_model_len=need.fitting_context, max_num_seqs=1)
+        again = memory_need(LLAMA_8B, "q8_0", room, available)
+        assert again is not None
+        assert again.total_bytes <= available
+
+
+@given(st.integers(0, 256 * GIB), st.integers(0, 256 * GIB))
+def test_more_memory_never_gives_fewer_sequences(one: int, other: int) -> None:
+    less, more = sorted((one, other))
+    assert (
+        default_capacity(LLAMA_8B, less).max_num_seqs
+        <= default_capacity(LLAMA_8B, more).max_num_seqs
+    )
+
+
+def test_what_was_asked_for_is_not_changed() -> None:
+    room = default_capacity(LLAMA_8B, GIB, max_model_len=4096, max_num_seqs=16)
+    assert (room.max_model_len, room.max_num_seqs) == (4096, 16)
+
+
+def test_a_tiny_model_decodes_on_one_thread_and_none_takes_all_cores() -> None:
+    assert decoding_threads(3 * 2**20, cores=16) == 1
+    assert decoding_threads(8 * GIB, cores=16) == 15
+    assert decoding_threads(None, cores=1) == 1

@@ -1,0 +1,95 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nimctl.core.errors import UsageError
+from nimctl.core.refs import ModelRef
+
+names = st.from_regex(r"[A-Za-z0-9][\w.-]{0,12}", fullmatch=True)
+hubs = st.builds(
+    lambda org, repo, revision, include: ModelRef(
+        scheme="hf", path=f"{org}/{repo}", revision=revision, include=tuple(include)
+    ),
+    names,
+    names,
+    st.none() | st.from_regex(r"[\w./-]{1,20}", fullmatch=True),
+    st.lists(st.from_regex(r"[\w.*?/-]{1,12}", fullmatch=True), max_size=3),
+)
+paths = st.builds(
+    lambda parts: ModelRef(scheme="file", path="/" + "/".join(parts)),
+    st.lists(
+        st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
+    ),
+)
+webs = st.builds(
+    lambda host, name, sha256: ModelRef(scheme="https", path=f"{host}/{name}", sha256=sha256),
+    st.from_regex(r"[a-z]{1,8}\.example(:[1-9][0-9]{1,3})?", fullmatch=True),
+    st.from_regex(r"[\w.-]{1,8}\.gguf", fullmatch=True),
+    st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+)
+catalogue = st.builds(
+    lambda name: ModelRef(scheme="catalogue", path=name),
+    st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True),
+)
+
+
+@given(hubs | paths | webs | catalogue)
+def test_parse_and_str_are_inverse(ref: ModelRef) -> None:
+    assert ModelRef.parse(str(ref)) == ref
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
+    try:
+        ref = ModelRef.parse(text)
+    except UsageError:
+        return
+    assert ModelRef.parse(str(ref)) == ref
+
+
+@given(hubs | paths | webs)
+def test_directory_names_are_one_safe_path_part(ref: ModelRef) -> None:
+    name = ref.directory_name
+    assert "/" not in name
+    assert name not in (".", "..")
+    assert not name.startswith(("-", "."))
+    assert len(name.encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Qwen/Qwen2.5-0.5B", "nimctl pull hf://Qwen/Qwen2.5-0.5B"),
+        ("Capitals-Demo", "use capitals-demo"),
+        ("/models/x", "file:///models/x"),
+        ("./x", "file://$(realpath ./x)"),
+        ("ngc://a/b:c", "ngc://"),
+        ("hf://only-one-part", "hf://ORG/REPO"),
+        ("hf://a/b@", "hf://ORG/REPO"),
+        ("hf://a/b?exclude=x", "?include=GLOB,GLOB"),
+        ("http://example.com/x.gguf", "#sha256=HEX"),
+        ("https://example.com/", "names no file"),
+        ("https://user:secret@example.com/x", "~/.netrc"),
+        ("https://example.com/x#sha256=12", "64 hex digits"),
+        ("https://[::1/x", "no URL"),
+        ("file://relative", "absolute path"),
+        ("", "no model reference"),
+        ("a b", "no model reference"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_way_out(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ModelRef.parse(text)
+    error = caught.value
+    assert says in " ".join(filter(None, (error.message, error.cause, error.hint)))
+
+
+def test_credentials_in_a_url_are_not_repeated() -> None:
+    with pytest.raises(UsageError) as caught:
+        ModelRef.parse("https://user:secret@example.com/x")
+    assert "secret" not in f"{caught.value.message}{caught.value.cause}{caught.value.hint}"
+
+
+def test_plain_http_is_taken_from_this_machine_or_with_a_digest() -> None:
+    assert ModelRef.parse("http://127.0.0.1:8080/m.gguf").scheme == "http"
+    assert ModelRef.parse(f"http://example.com/m.gguf#sha256={'a' * 64}").sha256 == "a" * 64

@@ -1,0 +1,71 @@
+import pytest
+
+from nimctl.core.checkpoint import class_name, read_architecture
+from nimctl.core.errors import UnsupportedModelError, UsageError
+from nimctl.core.facts import Artifact, File
+from nimctl.core.refs import ModelRef
+from nimctl.core.unlisted import gguf_file, unlisted_model
+
+REF = ModelRef.parse("hf://org/repo")
+
+
+def artifact(*paths: str) -> Artifact:
+    files = tuple(File(path=path, url=f"https://x/{path}") for path in paths)
+    return Artifact(reference=str(REF), files=files)
+
+
+def test_safetensors_are_built_and_gguf_is_served_as_it_is() -> None:
+    built = unlisted_model(
+        REF, artifact("config.json", "model.safetensors"), None, "LlamaForCausalLM"
+    )
+    assert [(p.precision, p.build) for p in built.profiles] == [("f16", True), ("q8_0", True)]
+    served = unlisted_model(REF, artifact("model-Q4_K_M.gguf"), None, None)
+    assert [(p.precision, p.build) for p in served.profiles] == [("q4_k_m", False)]
+
+
+def test_the_first_shard_stands_for_all_and_projectors_do_not_count() -> None:
+    shards = artifact("m-00002-of-00002.gguf", "m-00001-of-00002.gguf", "mmproj-f16.gguf")
+    assert gguf_file(shards) == "m-00001-of-00002.gguf"
+
+
+def test_of_several_gguf_files_one_must_be_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        gguf_file(artifact("m-q4_0.gguf", "m-q8_0.gguf"))
+    assert caught.value.hint == "name one with ?include=m-q4_0.gguf"
+
+
+def test_an_unknown_architecture_names_the_gguf_alternative() -> None:
+    with pytest.raises(UnsupportedModelError) as caught:
+        unlisted_model(REF, artifact("model.safetensors"), None, "MambaForCausalLM")
+    assert "MambaForCausalLM" in caught.value.message
+    assert "GGUF" in str(caught.value.hint)
+
+
+def test_an_artifact_without_weights_is_refused_with_what_it_has() -> None:
+    with pytest.raises(UnsupportedModelError) as caught:
+        unlisted_model(REF, artifact("pytorch_model.bin"), None, None)
+    assert "pytorch_model.bin" in str(caught.value.cause)
+
+
+def test_parameters_are_counted_as_the_model_cards_say() -> None:
+    # https://huggingface.co/mistralai/Mistral-7B-Instruct-v0.3: 7,248,023,552 in its safetensors
+    mistral = {
+        "architectures": ["MistralForCausalLM"],
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 32768,
+        "max_position_embeddings": 32768,
+    }
+    architecture = read_architecture(mistral)
+    assert architecture is not None
+    assert architecture.parameters == 7_248_023_552
+    assert class_name(mistral) == "MistralForCausalLM"
+
+
+def test_a_config_without_the_numbers_gives_no_architecture() -> None:
+    assert read_architecture({"architectures": ["X"]}) is None
+    assert read_architecture({"hidden_size": "4096"}) is None
+    assert class_name({"architectures": "LlamaForCausalLM"}) is None

@@ -1,0 +1,87 @@
+"""What the documents show is what happens: their consoles are run."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def consoles(path: Path) -> Iterator[tuple[str, str]]:
+    """Each `$ command` of a document with the output that is shown below it."""
+    for block in CONSOLE.findall(path.read_text()):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            yield command, shown
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Compare; `…` stands for anything, and columns may be wider or narrower."""
+
+    def squeeze(text: str) -> str:
+        return re.sub(r"[ \t]+", " ", text).strip()
+
+    pattern = ".*".join(re.escape(part) for part in squeeze(shown).split("…"))
+    return re.fullmatch(pattern, squeeze(printed), re.DOTALL) is not None
+
+
+@pytest.mark.parametrize("document", ["docs/tutorial/first-model.md"])
+def test_a_tutorial_runs_as_written(document: str, environ: dict[str, str]) -> None:
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    steps = list(consoles(ROOT / document))
+    assert len(steps) >= 5
+    try:
+        for command, shown in steps:
+            done = subprocess.run(
+                ["bash", "-c", command],
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, (command, done.stdout)
+            assert matches(shown, done.stdout), f"$ {command}\n{done.stdout}\nis not\n{shown}"
+    finally:
+        subprocess.run([sys.executable, "-m", "nimctl", "stop", "--all"], env=environ, check=True)
+
+
+def test_the_readme_shows_what_make_demo_prints(environ: dict[str, str]) -> None:
+    (command, shown), *_ = (one for one in consoles(ROOT / "README.md") if "make demo" in one[0])
+    done = subprocess.run(
+        ["bash", "-c", command.rpartition("&& ")[2]],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert matches(shown, done.stdout), f"{done.stdout}\nis not\n{shown}"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        (path.name, target)
+        for path in documents
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text())
+        if not (path.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_the_generated_reference_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "reference_docs.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
