@@ -2,20 +2,32 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Literal, Self, get_args
+from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from nimctl.core.errors import UsageError
 from nimctl.core.value import Value
 
-Scheme = Literal["catalogue", "package", "file", "https", "http", "hf"]
+Scheme = Literal["catalogue", "package", "file", "https", "http", "hf", "ngc", "oci", "ollama"]
 
 _CATALOGUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HF_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_NGC_MODEL = re.compile(r"\w[\w.-]*(/\w[\w.-]*){1,2}", re.ASCII)
+_NGC_VERSION = re.compile(r"[\w.+-]+", re.ASCII)
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+_OCI_REPOSITORY = re.compile(
+    r"[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+", re.ASCII
+)
+_OCI_REVISION = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}", re.ASCII)
+_OLLAMA_MODEL = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_FORMS = "a catalogue name, hf://ORG/REPO[@REVISION], https://…[#sha256=HEX], or file:///PATH"
+_FORMS = (
+    "a catalogue name, ngc://ORG[/TEAM]/MODEL[:VERSION], hf://ORG/REPO[@REVISION], "
+    "oci://HOST/REPOSITORY[:TAG], ollama://NAME[:TAG], https://…[#sha256=HEX], or file:///PATH"
+)
 
 
 class ModelRef(Value):
@@ -30,95 +42,25 @@ class ModelRef(Value):
     include: tuple[str, ...] = ()
     sha256: str | None = None
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> "ModelRef":
         """Read a reference.
 
         Raises:
             UsageError: It has none of the known forms.
         """
         if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
-            raise UsageError(
-                f"`{text}` is a path, not a model reference", hint=f"file://{_absolute_hint(text)}"
-            )
+            path = text if text.startswith("/") else f"$(realpath {text})"
+            raise UsageError(f"`{text}` is a path, not a model reference", hint=f"file://{path}")
         scheme, separator, rest = text.partition("://")
         if not separator:
-            return cls._parse_name(text)
-        match scheme:
-            case "hf":
-                return cls._parse_hf(text, rest)
-            case "https" | "http":
-                return cls._parse_web(text, scheme)
-            case "file":
-                return cls._parse_file(text, rest)
-            case "package":
-                return cls(scheme="package", path=rest)
-        raise UsageError(
-            f"`{scheme}://` is not a registry that nimctl knows", cause=f"use {_FORMS}"
-        )
-
-    @classmethod
-    def _parse_name(cls, text: str) -> Self:
-        if _CATALOGUE_NAME.fullmatch(text):
-            return cls(scheme="catalogue", path=text)
-        if _HF_REPOSITORY.fullmatch(text):
-            raise UsageError(f"`{text}` names no registry", hint=f"nimctl pull hf://{text}")
-        if _CATALOGUE_NAME.fullmatch(text.lower()):
-            raise UsageError(f"`{text}` is no catalogue name", hint=f"use {text.lower()}")
-        raise UsageError(f"`{text}` is no model reference", cause=f"use {_FORMS}")
-
-    @classmethod
-    def _parse_hf(cls, text: str, rest: str) -> Self:
-        location, _, query = rest.partition("?")
-        repository, at, revision = location.partition("@")
-        if not _HF_REPOSITORY.fullmatch(repository) or (at and not revision):
-            raise UsageError(f"`{text}` is not hf://ORG/REPO[@REVISION][?include=GLOB]")
-        include: list[str] = []
-        for key, value in parse_qsl(query, keep_blank_values=True):
-            if key != "include" or not value:
-                raise UsageError(
-                    f"`{key}` in `{text}` is not understood", hint="?include=GLOB,GLOB"
-                )
-            include.extend(value.split(","))
-        return cls(
-            scheme="hf",
-            path=repository,
-            revision=unquote(revision) or None,
-            include=tuple(glob for glob in include if glob),
-        )
-
-    @classmethod
-    def _parse_web(cls, text: str, scheme: Literal["https", "http"]) -> Self:
-        try:
-            parts = urlsplit(text)
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise UsageError(f"`{text}` is no URL", cause=str(error)) from None
-        if not host or not PurePosixPath(parts.path).name:
+            return _parse_name(text)
+        parser = _PARSERS.get(scheme)
+        if parser is None:
             raise UsageError(
-                f"`{text}` names no file", hint=f"{scheme}://HOST/PATH/FILE#sha256=HEX"
+                f"`{scheme}://` is not a registry that nimctl knows", cause=f"use {_FORMS}"
             )
-        if parts.username or parts.password:
-            raise UsageError("credentials do not belong in a URL", hint="put them into ~/.netrc")
-        sha256 = None
-        if parts.fragment:
-            key, _, sha256 = parts.fragment.partition("=")
-            sha256 = sha256.lower()
-            if key != "sha256" or not _SHA256.fullmatch(sha256):
-                raise UsageError(f"`#{parts.fragment}` is not `#sha256=` and 64 hex digits")
-        if scheme == "http" and not sha256 and parts.netloc.partition(":")[0] not in _LOOPBACK:
-            raise UsageError(
-                f"`{text}` is neither encrypted nor pinned",
-                hint="use https://, or append #sha256=HEX",
-            )
-        return cls(scheme=scheme, path=text.partition("://")[2].partition("#")[0], sha256=sha256)
-
-    @classmethod
-    def _parse_file(cls, text: str, rest: str) -> Self:
-        path = unquote(rest)
-        if not path.startswith("/") or "\0" in path:
-            raise UsageError(f"`{text}` is no absolute path", hint="file:///PATH")
-        return cls(scheme="file", path=path)
+        return parser(text, rest)
 
     def __str__(self) -> str:
         """The canonical text: equal references have equal text."""
@@ -127,18 +69,21 @@ class ModelRef(Value):
                 return self.path
             case "file":
                 return f"file://{quote(self.path)}"
-            case "hf":
-                revision = f"@{quote(self.revision)}" if self.revision else ""
-                query = (
-                    urlencode({"include": ",".join(self.include)}, safe="*,?[]/")
-                    if self.include
-                    else ""
-                )
-                return f"hf://{self.path}{revision}{'?' if query else ''}{query}"
-            case _:
-                return f"{self.scheme}://{self.path}" + (
-                    f"#sha256={self.sha256}" if self.sha256 else ""
-                )
+            case "package" | "https" | "http":
+                digest = f"#sha256={self.sha256}" if self.sha256 else ""
+                return f"{self.scheme}://{self.path}{digest}"
+        return f"{self.scheme}://{self.path}{self._revision_text()}{self._query_text()}"
+
+    def _revision_text(self) -> str:
+        if not self.revision:
+            return ""
+        at = self.scheme == "hf" or self.revision.startswith("sha256:")
+        return f"{'@' if at else ':'}{quote(self.revision, safe='/:+')}"
+
+    def _query_text(self) -> str:
+        if not self.include:
+            return ""
+        return "?" + urlencode({"include": ",".join(self.include)}, safe="*,?[]/")
 
     @property
     def digest(self) -> str:
@@ -148,9 +93,9 @@ class ModelRef(Value):
     @property
     def short_name(self) -> str:
         """What people call the model: the catalogue name, `org/repo`, or the file's stem."""
-        if self.scheme in ("catalogue", "hf", "package"):
-            return self.path
-        return PurePosixPath(unquote(self.path.partition("?")[0])).stem or self.path
+        if self.scheme in ("file", "https", "http"):
+            return PurePosixPath(unquote(self.path.partition("?")[0])).stem or self.path
+        return self.path
 
     @property
     def directory_name(self) -> str:
@@ -161,8 +106,105 @@ class ModelRef(Value):
         return f"{readable[:80]}-{self.digest[:8]}"
 
 
-SCHEMES: tuple[str, ...] = get_args(Scheme)
+def _parse_name(text: str) -> ModelRef:
+    if _CATALOGUE_NAME.fullmatch(text):
+        return ModelRef(scheme="catalogue", path=text)
+    if _HF_REPOSITORY.fullmatch(text):
+        raise UsageError(f"`{text}` names no registry", hint=f"nimctl pull hf://{text}")
+    if _CATALOGUE_NAME.fullmatch(text.lower()):
+        raise UsageError(f"`{text}` is no catalogue name", hint=f"use {text.lower()}")
+    raise UsageError(f"`{text}` is no model reference", cause=f"use {_FORMS}")
 
 
-def _absolute_hint(text: str) -> str:
-    return text if text.startswith("/") else f"$(realpath {text})"
+def _parse_hf(text: str, rest: str) -> ModelRef:
+    location, _, query = rest.partition("?")
+    repository, at, revision = location.partition("@")
+    if not _HF_REPOSITORY.fullmatch(repository) or (at and not revision):
+        raise UsageError(f"`{text}` is not hf://ORG/REPO[@REVISION][?include=GLOB]")
+    return ModelRef(
+        scheme="hf",
+        path=repository,
+        revision=unquote(revision) or None,
+        include=_globs(text, query, keys=("include",)),
+    )
+
+
+def _parse_ngc(text: str, rest: str) -> ModelRef:
+    location, _, query = rest.partition("?")
+    model, colon, version = location.partition(":")
+    if not _NGC_MODEL.fullmatch(model) or (colon and not _NGC_VERSION.fullmatch(version)):
+        raise UsageError(f"`{text}` is not ngc://ORG[/TEAM]/MODEL[:VERSION][?include=GLOB]")
+    # NIM manifests write `file`, as NVIDIA documents it.
+    include = _globs(text, query, keys=("include", "file"))
+    return ModelRef(scheme="ngc", path=model, revision=version or None, include=include)
+
+
+def _parse_oci(text: str, rest: str) -> ModelRef:
+    repository, at, revision = rest.partition("@")
+    if not at and ":" in rest.rpartition("/")[2]:
+        repository, at, revision = rest.rpartition(":")
+    if not _OCI_REPOSITORY.fullmatch(repository) or (at and not _OCI_REVISION.fullmatch(revision)):
+        raise UsageError(f"`{text}` is not oci://HOST/REPOSITORY[:TAG|@sha256:HEX]")
+    return ModelRef(scheme="oci", path=repository, revision=revision or None)
+
+
+def _parse_ollama(text: str, rest: str) -> ModelRef:
+    model, colon, tag = rest.partition(":")
+    if not _OLLAMA_MODEL.fullmatch(model) or (colon and not _OCI_REVISION.fullmatch(tag)):
+        raise UsageError(f"`{text}` is not ollama://[NAMESPACE/]NAME[:TAG]")
+    return ModelRef(scheme="ollama", path=model, revision=tag or None)
+
+
+def _parse_web(text: str, rest: str) -> ModelRef:
+    scheme: Literal["https", "http"] = "https" if text.startswith("https:") else "http"
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"`{text}` is no URL", cause=str(error)) from None
+    if not host or not PurePosixPath(parts.path).name:
+        raise UsageError(f"`{text}` names no file", hint=f"{scheme}://HOST/PATH/FILE#sha256=HEX")
+    if parts.username or parts.password:
+        raise UsageError("credentials do not belong in a URL", hint="put them into ~/.netrc")
+    key, _, sha256 = parts.fragment.lower().partition("=")
+    if parts.fragment and (key != "sha256" or not _SHA256.fullmatch(sha256)):
+        raise UsageError(f"`#{parts.fragment}` is not `#sha256=` and 64 hex digits")
+    if scheme == "http" and not sha256 and parts.netloc.partition(":")[0] not in _LOOPBACK:
+        raise UsageError(
+            f"`{text}` is neither encrypted nor pinned", hint="use https://, or append #sha256=HEX"
+        )
+    return ModelRef(scheme=scheme, path=rest.partition("#")[0], sha256=sha256 or None)
+
+
+def _parse_file(text: str, rest: str) -> ModelRef:
+    path = unquote(rest)
+    if not path.startswith("/") or "\0" in path:
+        raise UsageError(f"`{text}` is no absolute path", hint="file:///PATH")
+    return ModelRef(scheme="file", path=path)
+
+
+def _parse_package(text: str, rest: str) -> ModelRef:
+    if not _CATALOGUE_NAME.fullmatch(rest):
+        raise UsageError(f"`{text}` is not package://NAME")
+    return ModelRef(scheme="package", path=rest)
+
+
+def _globs(text: str, query: str, *, keys: tuple[str, ...]) -> tuple[str, ...]:
+    globs: list[str] = []
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in keys or not value:
+            raise UsageError(f"`{key}` in `{text}` is not understood", hint="?include=GLOB,GLOB")
+        globs.extend(value.split(","))
+    return tuple(glob for glob in globs if glob)
+
+
+_PARSERS: dict[str, Callable[[str, str], ModelRef]] = {
+    "hf": _parse_hf,
+    "ngc": _parse_ngc,
+    "oci": _parse_oci,
+    "ollama": _parse_ollama,
+    "https": _parse_web,
+    "http": _parse_web,
+    "file": _parse_file,
+    "package": _parse_package,
+}

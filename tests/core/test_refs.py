@@ -27,13 +27,36 @@ webs = st.builds(
     st.from_regex(r"[\w.-]{1,8}\.gguf", fullmatch=True),
     st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
 )
+ngc = st.builds(
+    lambda path, version, include: ModelRef(
+        scheme="ngc", path=path, revision=version, include=tuple(include)
+    ),
+    st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}(/[a-z0-9][a-z0-9_.-]{0,8}){1,2}", fullmatch=True),
+    st.none() | st.from_regex(r"[A-Za-z0-9_.+-]{1,20}", fullmatch=True),
+    st.lists(st.from_regex(r"[a-z*./]{1,12}", fullmatch=True), max_size=2),
+)
+oci = st.builds(
+    lambda host, repository, revision: ModelRef(
+        scheme="oci", path=f"{host}/{repository}", revision=revision
+    ),
+    st.from_regex(r"[a-z]{1,8}(:[1-9][0-9]{1,3})?", fullmatch=True),
+    st.from_regex(r"[a-z0-9]{1,8}(/[a-z0-9]{1,8}){0,2}", fullmatch=True),
+    st.none()
+    | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True)
+    | st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
+)
+ollama = st.builds(
+    lambda path, tag: ModelRef(scheme="ollama", path=path, revision=tag),
+    st.from_regex(r"([a-z]{1,8}/)?[a-z0-9][a-z0-9.]{0,8}", fullmatch=True),
+    st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
+)
 catalogue = st.builds(
     lambda name: ModelRef(scheme="catalogue", path=name),
     st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True),
 )
 
 
-@given(hubs | paths | webs | catalogue)
+@given(hubs | paths | webs | ngc | oci | ollama | catalogue)
 def test_parse_and_str_are_inverse(ref: ModelRef) -> None:
     assert ModelRef.parse(str(ref)) == ref
 
@@ -47,7 +70,7 @@ def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
     assert ModelRef.parse(str(ref)) == ref
 
 
-@given(hubs | paths | webs)
+@given(hubs | paths | webs | ngc | oci | ollama)
 def test_directory_names_are_one_safe_path_part(ref: ModelRef) -> None:
     name = ref.directory_name
     assert "/" not in name
@@ -63,7 +86,12 @@ def test_directory_names_are_one_safe_path_part(ref: ModelRef) -> None:
         ("Capitals-Demo", "use capitals-demo"),
         ("/models/x", "file:///models/x"),
         ("./x", "file://$(realpath ./x)"),
-        ("ngc://a/b:c", "ngc://"),
+        ("s3://bucket/model", "s3://"),
+        ("ngc://only-one-part", "ngc://ORG[/TEAM]/MODEL"),
+        ("ngc://a/b:", "ngc://ORG[/TEAM]/MODEL"),
+        ("oci://host", "oci://HOST/REPOSITORY"),
+        ("oci://host/Repo:tag", "oci://HOST/REPOSITORY"),
+        ("ollama://a/b/c", "ollama://[NAMESPACE/]NAME"),
         ("hf://only-one-part", "hf://ORG/REPO"),
         ("hf://a/b@", "hf://ORG/REPO"),
         ("hf://a/b?exclude=x", "?include=GLOB,GLOB"),
