@@ -8,7 +8,7 @@ import msgspec
 
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError
-from nimctl.core.events import Emit, Finished, Started
+from nimctl.core.events import Emit, Event, Finished, Started
 from nimctl.core.facts import Artifact, File
 from nimctl.core.layout import ENGINE_DIRECTORY
 from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan, Step
@@ -64,11 +64,20 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
 
 
 def _fetch(step: Fetch, tools: Tools, emit: Emit) -> tuple[Artifact, tuple[Fetched, ...]]:
+    def emit_part(event: Event) -> None:
+        part = isinstance(event, Started)
+        emit(msgspec.structs.replace(event, parent="fetch") if part else event)
+
     ref = ModelRef.parse(step.reference)
-    fetched = tools.transfer.fetch(step.artifact.files, tools.registry(ref.scheme).locate, emit)
+    files = step.artifact.files
+    title = f"{step.reference}, {len(files)} files"
+    emit(Started(task="fetch", title=title, total=step.artifact.size))
+    fetched = tools.transfer.fetch(files, tools.registry(ref.scheme).locate, emit_part)
+    emit(Finished(task="fetch"))
     by_path = {one.path: one for one in fetched}
-    files = tuple(_with_digest(file, by_path) for file in step.artifact.files)
-    artifact = msgspec.structs.replace(step.artifact, files=files)
+    artifact = msgspec.structs.replace(
+        step.artifact, files=tuple(_with_digest(file, by_path) for file in files)
+    )
     tools.artifacts.pin(ref, artifact)
     return artifact, fetched
 

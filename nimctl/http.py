@@ -280,7 +280,7 @@ def _netrc_credentials(url: str, netrc_file: str | None) -> dict[str, str]:
 
 
 def _unreachable(url: str, error: Exception) -> NetworkError | _TryAgain:
-    host = origin(url).host
+    host = origin(url).authority
     if _is_caused_by(error, ssl.SSLCertVerificationError):
         return NetworkError(
             f"the certificate of {host} is not trusted",
@@ -306,7 +306,7 @@ def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> boo
 
 def _busy(url: str, status: int, wait_s: float | None) -> NetworkError:
     return NetworkError(
-        f"{origin(url).host} answers {status_line(status)} for {redacted(url)}",
+        f"{origin(url).authority} answers {status_line(status)} for {redacted(url)}",
         cause=f"it asks to wait {wait_s:.0f} s" if wait_s else None,
         hint="run the command again later",
     )

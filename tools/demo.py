@@ -5,7 +5,6 @@ with NVIDIA NIM", https://developer.nvidia.com/blog, 2024), sent to `/v1/complet
 """
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
@@ -48,7 +47,7 @@ def ask(base_url: str) -> str:
 
 def main() -> int:
     """Serve, ask, explain, stop; 0 when the answer names Paris."""
-    name = f"demo-{os.getpid()}"
+    name = "make-demo"
     url = nimctl("serve", MODEL, "--detach", "--port", "auto", "--name", name).strip()
     print(url)
     try:
@@ -56,30 +55,26 @@ def main() -> int:
         print(f"    -d '{json.dumps(REQUEST)}'")
         text = ask(url)
         print(f"{REQUEST['prompt']}{text}")
-        print(CHAT.format(url=url, model=MODEL))
     finally:
-        nimctl("stop", name)
-        nimctl("rm", "--server", name)
+        print(nimctl("stop", name).strip())
+        subprocess.run([NIMCTL, "rm", "--server", name], check=True, stdout=subprocess.DEVNULL)
+    print(CHAT)
     return 0 if "Paris" in text else 1
 
 
-CHAT = """
-Chat with it from curl:
+CHAT = f"""
+That server is stopped now. `.venv/bin/nimctl serve {MODEL}` keeps one running; then chat from curl:
 
-  curl {url}/chat/completions -H 'Content-Type: application/json' \\
-    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "What is the capital of Japan?"}}]}}'
+  curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \\
+    -d '{{"messages": [{{"role": "user", "content": "What is the capital of Japan?"}}]}}'
 
 or from Python (pip install openai):
 
   from openai import OpenAI
-  client = OpenAI(base_url="{url}", api_key="none")
-  answer = client.chat.completions.create(
-      model="{model}",
-      messages=[{{"role": "user", "content": "What is the capital of Japan?"}}],
-  )
-  print(answer.choices[0].message.content)
-
-(`nimctl serve {model}` keeps one running; this one is stopped now.)"""
+  client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
+  question = {{"role": "user", "content": "What is the capital of Japan?"}}
+  answer = client.chat.completions.create(model="{MODEL}", messages=[question])
+  print(answer.choices[0].message.content)"""
 
 
 if __name__ == "__main__":

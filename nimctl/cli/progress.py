@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import rich.progress
 
 _LINE_INTERVAL_S = 10.0
+# Of a model's files the weights are worth a line of their own.
+_SMALL_BYTES = 16 * 2**20
 
 
 class Progress(Protocol):
@@ -77,7 +79,7 @@ class Ndjson(Silence):
 
 
 class Lines(Silence):
-    """A line when a task ends, and every ten seconds while one runs."""
+    """A line when a task ends, and every ten seconds while one runs; small parts say nothing."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -95,7 +97,7 @@ class Lines(Silence):
                 self._say(self._so_far(event))
             case Finished():
                 started = self._tasks.pop(event.task, None)
-                if started and started.total is not None:
+                if started and started.total is not None and not _is_small_part(started):
                     note = f" ({event.note})" if event.note else ""
                     self._say(f"{started.title}: {size(started.total)}{note}")
             case Noted():
@@ -118,13 +120,13 @@ class Lines(Silence):
 
 
 class Bars(Silence):
-    """One bar a file and one for all, with rate and time left."""
+    """One bar a file and one for all, with rate and time left; small files leave when they end."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._bars: rich.progress.Progress | None = None
         self._ids: dict[str, rich.progress.TaskID] = {}
-        self._totals: dict[str, int] = {}
+        self._tasks: dict[str, Started] = {}
         self._done: dict[str, int] = {}
 
     def __exit__(
@@ -138,29 +140,33 @@ class Bars(Silence):
             self._bars.stop()
 
     def __call__(self, event: Event) -> None:
-        """Move the bars; tasks without a total have none."""
+        """Move the bars; tasks that move no bytes have none."""
         match event:
-            case Started() if event.total is not None:
-                self._totals[event.task] = event.total
-                bars = self._drawn()
-                self._ids[event.task] = bars.add_task(event.title, total=event.total)
+            case Started() if event.total is not None or event.parent:
+                self._tasks[event.task] = event
+                self._ids[event.task] = self._drawn().add_task(event.title, total=event.total)
             case Progressed() if event.task in self._ids:
                 self._move(event.task, event.done)
             case Finished() if event.task in self._ids:
-                self._move(event.task, self._totals[event.task])
+                self._finish(event.task)
             case Noted():
                 self._stream.write(event.message + "\n")
             case _:
                 pass
 
     def _move(self, task: str, done: int) -> None:
-        bars = self._drawn()
+        parent = self._tasks[task].parent
+        before = self._done.get(task, 0)
         self._done[task] = done
-        bars.update(self._ids[task], completed=done)
-        if "" in self._ids:
-            bars.update(
-                self._ids[""], completed=sum(self._done.values()), total=sum(self._totals.values())
-            )
+        self._drawn().update(self._ids[task], completed=done)
+        if parent in self._ids:
+            self._move(parent, self._done.get(parent, 0) + done - before)
+
+    def _finish(self, task: str) -> None:
+        started = self._tasks[task]
+        self._move(task, self._done.get(task, 0) if started.total is None else started.total)
+        if _is_small_part(started):
+            self._drawn().remove_task(self._ids.pop(task))
 
     def _drawn(self) -> "rich.progress.Progress":
         if self._bars is None:
@@ -174,8 +180,11 @@ class Bars(Silence):
                 rich_progress.DownloadColumn(binary_units=True),
                 rich_progress.TransferSpeedColumn(),
                 rich_progress.TimeRemainingColumn(),
-                console=Console(file=self._stream, stderr=True),
+                console=Console(file=self._stream),
             )
             self._bars.start()
-            self._ids[""] = self._bars.add_task("total", total=None)
         return self._bars
+
+
+def _is_small_part(started: Started) -> bool:
+    return started.parent is not None and (started.total or 0) < _SMALL_BYTES

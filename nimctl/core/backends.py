@@ -6,8 +6,8 @@ from nimctl.core.value import Value
 # xllamacpp's kernels are compiled for Haswell: without these the process dies of SIGILL.
 X86_FEATURES = ("avx2", "fma", "f16c", "bmi2")
 
-# cpp-httplib pins one thread to each keep-alive connection; with its default of about ten, 32
-# clients with idle connections starve /health.
+# llama.cpp's pool grows on demand from what it starts with; started large, the slowest of 100
+# clients waited 155 ms, started small up to 855 ms.
 _HTTP_THREADS = 128
 
 
@@ -23,6 +23,7 @@ class EmbeddedOptions(Value):
     api_key_file: str | None = None
     chat_template: str | None = None
     embeddings: bool = False
+    pooling: str | None = None
     lora: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
 
@@ -46,8 +47,9 @@ def embedded_argv(python: str, options: EmbeddedOptions) -> tuple[str, ...]:
     if options.chat_template:
         argv += ["--chat-template-file", options.chat_template]
     if options.embeddings:
-        # A decoder has no pooling of its own, and /v1/embeddings refuses to answer without one.
-        argv += ["--embeddings", "--pooling", "mean"]
+        argv.append("--embeddings")
+    if options.pooling:
+        argv += ["--pooling", options.pooling]
     for adapter in options.lora:
         argv += ["--lora", adapter]
     return (*argv, *options.extra)

@@ -171,6 +171,9 @@ def _launch(
         api_key_file=key_file,
         chat_template=request.chat_template,
         embeddings=request.embeddings,
+        # What is built here is a decoder, which has no pooling of its own, and /v1/embeddings
+        # answers only with one. A GGUF file says itself which it was trained with.
+        pooling="mean" if request.embeddings and profile.build else None,
         lora=request.lora,
         extra=request.engine_arguments,
     )

@@ -7,15 +7,19 @@ from nimctl.core.value import Value
 
 
 class Started(Value, tag=True):
-    """A task began; `total` counts `unit`s (bytes, or nothing countable when None)."""
+    """A task began; `total` is in bytes, None when it moves none.
+
+    `parent` is the task that it is a part of, such as the fetch of a file's artifact.
+    """
 
     task: str
     title: str
     total: int | None = None
+    parent: str | None = None
 
 
 class Progressed(Value, tag=True):
-    """A task has done `done` units so far."""
+    """A task has moved `done` bytes so far."""
 
     task: str
     done: int

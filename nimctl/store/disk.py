@@ -7,6 +7,8 @@ from pathlib import Path
 
 from nimctl.core.errors import DiskFullError, UsageError
 
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
 
 @contextlib.contextmanager
 def translated_disk_errors(path: Path) -> Iterator[None]:
@@ -14,7 +16,7 @@ def translated_disk_errors(path: Path) -> Iterator[None]:
 
     Raises:
         DiskFullError: The file system, or this user's share of it, is full.
-        UsageError: This user may not write there.
+        UsageError: This user may not write there, or it is no directory.
     """
     try:
         yield
@@ -25,7 +27,7 @@ def translated_disk_errors(path: Path) -> Iterator[None]:
                 cause=error.strerror,
                 hint="free some space and run the same command again; it goes on where it stopped",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _NOT_ALLOWED:
             raise UsageError(
                 f"{path} cannot be written",
                 cause=error.strerror,

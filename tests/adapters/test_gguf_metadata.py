@@ -146,6 +146,20 @@ def test_generation_ends_at_every_token_that_the_checkpoint_names(tmp_path: Path
     assert [found[key] for key in keys] == [375, 373, 374]
 
 
+def test_a_padding_token_without_an_embedding_is_left_out(tmp_path: Path) -> None:
+    checkpoint = copy_case("mistral", tmp_path)
+    (checkpoint / "added_tokens.json").write_text('{"<pad>": 408, "<end of call>": 401}')
+    edit_json(checkpoint / "tokenizer_config.json", pad_token={"content": "<pad>"})
+    found = read_conversion(checkpoint).metadata
+    tokens, types = found["tokenizer.ggml.tokens"], found["tokenizer.ggml.token_type"]
+    assert isinstance(tokens, list)
+    assert isinstance(types, list)
+    assert len(tokens) == 408
+    assert "<pad>" not in tokens
+    assert "tokenizer.ggml.padding_token_id" not in found
+    assert (tokens[401], types[401]) == ("<end of call>", gguf.TokenType.USER_DEFINED)
+
+
 def test_the_name_is_the_repository_and_not_the_directory(tmp_path: Path) -> None:
     checkpoint = copy_case("llama", tmp_path)
     edit_json(checkpoint / "config.json", _name_or_path="org/Tiny-Llama")

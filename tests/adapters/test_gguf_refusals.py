@@ -252,7 +252,7 @@ REFUSALS = {
     ),
     "more tokens than embeddings": Refusal(
         "qwen2",
-        tokenizer(added_tokens=[{"id": 384, "content": "beyond"}]),
+        bpe(vocab={"a": 0, "beyond": 384}),
         CORRUPT,
         "'beyond' has the id 384, the model 384 embeddings",
     ),

@@ -1,8 +1,8 @@
 """The embedded server over HTTP, as the OpenAI client and others see it."""
 
 import http.client
-import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     folder = tmp_path_factory.mktemp("server")
     keys = folder / "keys"
     keys.write_text(f"# two people\n{KEY}\n\n second-key \n")
-    flags = ("--alias", "demo", "--ctx-size", "1024", "--parallel", "4")
+    flags = ("--alias", "demo", "--ctx-size", "2048", "--parallel", "4")
     with running(model, folder, *flags, "--api-key-file", keys) as server:
         yield server
 
@@ -98,15 +98,13 @@ def test_another_template_takes_the_place_of_the_models_own(model: Path, tmp_pat
         assert chat(client).choices[0].message.content == " Paris."
 
 
-def test_a_streamed_completion_is_the_whole_answer_and_then_its_usage(
+def test_a_streamed_completion_is_the_whole_answer_with_its_usage_at_the_end(
     client: openai.OpenAI,
 ) -> None:
-    *chunks, last = complete(client, stream=True, stream_options={"include_usage": True})
+    chunks = list(complete(client, stream=True, stream_options={"include_usage": True}))
     assert "".join(chunk.choices[0].text for chunk in chunks) == " Paris."
-    assert last.choices == []
-    assert last.usage == complete(client).usage.model_copy(
-        update={"prompt_tokens_details": last.usage.prompt_tokens_details}
-    )
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert chunks[-1].usage.completion_tokens == complete(client).usage.completion_tokens
 
 
 def test_a_streamed_chat_is_the_whole_answer_and_then_its_usage(client: openai.OpenAI) -> None:
@@ -179,21 +177,18 @@ def test_eight_clients_at_once_get_their_own_answers(server: Running) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "named"),
     [
-        ("/chat/completions", {}, "messages"),
-        ("/chat/completions", {"messages": "hello"}, "messages"),
-        ("/completions", {}, "prompt"),
-        ("/completions", {"prompt": "a", "n": 5}, "n"),
+        ("/chat/completions", b"{}", "messages"),
+        ("/chat/completions", b'{"messages": "hello"}', "messages"),
+        ("/completions", b"{}", "prompt"),
+        ("/completions", b'{"prompt": "a", "n": 5}', "n"),
         ("/completions", b"{", "parse"),
     ],
 )
 def test_a_bad_request_is_told_what_is_wrong(
-    client: openai.OpenAI, path: str, body: object, named: str
+    client: openai.OpenAI, path: str, body: bytes, named: str
 ) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        if isinstance(body, bytes):
-            client.post(path, cast_to=object, content=body)
-        else:
-            client.post(path, cast_to=object, body=body)
+        client.post(path, cast_to=object, content=body)
     assert caught.value.type == "invalid_request_error"
     assert named in caught.value.message
 
@@ -205,13 +200,13 @@ def test_a_prompt_longer_than_a_slots_share_is_refused_with_both_lengths(
         complete(client, "one two " * 300)
     assert isinstance(caught.value.body, dict)
     assert caught.value.body["type"] == "exceed_context_size_error"
-    assert caught.value.body["n_ctx"] == 256
-    assert caught.value.body["n_prompt_tokens"] > 256
+    assert caught.value.body["n_ctx"] == 512
+    assert caught.value.body["n_prompt_tokens"] > 512
 
 
 def test_each_slot_has_an_equal_share_of_the_context(server: Running) -> None:
     slots = json.loads(get(f"{server.url}/slots", X_Api_Key=KEY).text)
-    assert [slot["n_ctx"] for slot in slots] == [256] * 4
+    assert [slot["n_ctx"] for slot in slots] == [512] * 4
 
 
 @pytest.mark.parametrize("key", [KEY, "second-key"])
@@ -234,8 +229,10 @@ def test_health_needs_no_key(server: Running) -> None:
 
 def test_metrics_count_tokens(server: Running, client: openai.OpenAI) -> None:
     def predicted() -> int:
-        lines = get(f"{server.url}/metrics", X_Api_Key=KEY).text.splitlines()
-        return next(int(x.split()[1]) for x in lines if "tokens_predicted_total " in x[:40])
+        text = get(f"{server.url}/metrics", X_Api_Key=KEY).text
+        found = re.search(r"^llamacpp:tokens_predicted_total (\d+)$", text, re.MULTILINE)
+        assert found
+        return int(found[1])
 
     before = predicted()
     tokens = complete(client).usage.completion_tokens
@@ -283,9 +280,10 @@ def write_lora(path: Path) -> Path:
 @pytest.fixture(scope="module")
 def extended(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     folder = tmp_path_factory.mktemp("extended")
-    flags = list(itertools.chain(*(("--lora", write_lora(folder / f"{n}.gguf")) for n in "ab")))
     embeddings = ("--embeddings", "--pooling", "mean")
-    with running(model, folder, *embeddings, *flags) as server, connect(server) as client:
+    adapters = [write_lora(folder / name) for name in ("a.gguf", "b.gguf")]
+    flags = (*embeddings, "--lora", adapters[0], "--lora", adapters[1])
+    with running(model, folder, *flags) as server, connect(server) as client:
         yield client
 
 

@@ -147,7 +147,7 @@ def test_progress_is_one_json_object_a_line_on_request(run: Run) -> None:
     result = run("pull", "capitals-demo", "--progress", "json")
     events = [json.loads(line) for line in result.err.splitlines()]
     tasks = {event["task"] for event in events if event["type"] == "Finished"}
-    assert tasks == {path.name for path in DEMO.iterdir()}
+    assert tasks == {"fetch", *(path.name for path in DEMO.iterdir())}
 
 
 def test_quiet_prints_data_only(run: Run) -> None:

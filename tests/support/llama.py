@@ -20,7 +20,6 @@ DEMO = Path(nimctl.__file__).parent / "models" / "capitals-demo"
 PROGRAM = (sys.executable, "-m", "nimctl.serving.llama_server")
 # Only a hang takes this long.
 LIVENESS_S = 60
-COMPLETE = {"model": "demo", "prompt": "The capital of France is called", "temperature": 0}
 
 
 class Running(NamedTuple):

@@ -69,13 +69,11 @@ def special_tokens(checkpoint: Path, config: TokenizerConfig, vocabulary: Vocabu
 def _named_ids(file: Path, config: TokenizerConfig, vocabulary: Vocabulary) -> dict[str, list[int]]:
     """The id of each role's token; an empty list where the role has none."""
     ids = vocabulary.ids()
-    named: dict[str, list[int]] = {}
-    for role in ("bos", "eos", "unk", "pad"):
-        text = config.named_token(role)
-        if text is not None and text not in ids:
-            raise corrupt(file, f"its {role}_token {text!r} is not in the vocabulary")
-        named[role] = [] if text is None else [ids[text]]
-    return named
+    texts = {role: config.named_token(role) for role in ("bos", "eos", "unk", "pad")}
+    for role in ("bos", "eos"):
+        if texts[role] is not None and texts[role] not in ids:
+            raise corrupt(file, f"its {role}_token {texts[role]!r} is not in the vocabulary")
+    return {role: [ids[text]] if text and text in ids else [] for role, text in texts.items()}
 
 
 def _is_added(file: Path, *, asked: bool | None, around: str | None, special: str | None) -> bool:

@@ -31,7 +31,8 @@ def read_tokenizer(checkpoint: Path, vocabulary_size: int) -> Metadata:
             *_loose(checkpoint),
             *(tokenizer.added_tokens if tokenizer else ()),
             *config.added_tokens(),
-        ]
+        ],
+        vocabulary_size,
     )
     metadata: Metadata = {}
     if vocabulary.scored:

@@ -60,9 +60,13 @@ class Vocabulary(Value):
     begins_with: str | None = None
     ends_with: str | None = None
 
-    def with_added(self, tokens: Iterable[AddedToken]) -> "Vocabulary":
-        """The vocabulary with tokens added, or told apart as special."""
-        added = {token.id: token.piece() for token in tokens}
+    def with_added(self, tokens: Iterable[AddedToken], size: int) -> "Vocabulary":
+        """The vocabulary with tokens added, or told apart as special.
+
+        Those without one of the model's `size` embeddings are left out: some checkpoints have a
+        padding token beside the model, which can neither be read nor generated.
+        """
+        added = {token.id: token.piece() for token in tokens if token.id < size}
         return msgspec.structs.replace(self, pieces=self.pieces | added)
 
     def ids(self) -> Mapping[str, int]:

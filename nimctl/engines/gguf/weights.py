@@ -55,14 +55,16 @@ def encoded_bytes(shape: tuple[int, ...], target: Encoding) -> int:
     return elements * (4 if target == "f32" else 2)
 
 
-def encode(copy: TensorCopy, target: Encoding) -> Iterator[bytes]:
-    """Convert a tensor chunk by chunk, each of about CHUNK_BYTES of the source.
+def encode(
+    copy: TensorCopy, target: Encoding, *, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[bytes]:
+    """Convert a tensor chunk by chunk, each of about `chunk_bytes` of the source.
 
     Raises:
         UnsupportedModelError: A value is beyond the range of `target`.
         VerificationError: A value is no finite number, or the file is shorter than its header says.
     """
-    for rows in _chunks(copy.stored, copy.rule):
+    for rows in _chunks(copy.stored, copy.rule, chunk_bytes):
         _check_range(copy.stored, rows, target)
         if copy.rule.rotated_heads:
             head_size = copy.rule.shape[0] // copy.rule.rotated_heads
@@ -81,13 +83,13 @@ def pair_neighbours(rows: Floats, head_size: int) -> Floats:
     return halves.swapaxes(1, 2).reshape(rows.shape)
 
 
-def _chunks(tensor: StoredTensor, rule: TensorRule) -> Iterator[Floats]:
+def _chunks(tensor: StoredTensor, rule: TensorRule, chunk_bytes: int) -> Iterator[Floats]:
     """Read whole rows (of one element in a vector), and whole heads where their rows move."""
     dtype = _STORED[tensor.dtype]
     total = rule.shape[0]
     columns = math.prod(rule.shape[1:])
     unit = total // rule.rotated_heads if rule.rotated_heads else 1
-    step = max(CHUNK_BYTES // (columns * dtype.itemsize * unit), 1) * unit
+    step = max(chunk_bytes // (columns * dtype.itemsize * unit), 1) * unit
     for first in range(0, total, step):
         count = min(step, total - first) * columns
         offset = tensor.offset + first * columns * dtype.itemsize
@@ -100,7 +102,9 @@ def _chunks(tensor: StoredTensor, rule: TensorRule) -> Iterator[Floats]:
 def _floats(stored: npt.NDArray[np.generic]) -> Floats:
     if stored.dtype == _STORED["BF16"]:
         # bfloat16 is the upper half of float32.
-        return (stored.astype(np.uint32) << 16).view(np.float32)
+        bits = stored.astype(np.uint32)
+        bits <<= 16
+        return bits.view(np.float32)
     return stored.astype(np.float32, copy=False)
 
 

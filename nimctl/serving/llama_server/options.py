@@ -68,8 +68,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_capacity(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     context = (
-        "context of all slots together; each has an equal share, in multiples of 256 and no more"
-        " than the model was trained with, which is also what 0 gives it (%(default)s)"
+        "context of all slots together, 0: as much as the model was trained with; each slot has an"
+        " equal share, rounded up to 256 and cut to what the model was trained with (%(default)s)"
     )
     add("--ctx-size", type=int, default=0, metavar="TOKENS", help=context)
     add("--parallel", type=_positive, default=1, metavar="N", help="slots (%(default)s)")

@@ -1,0 +1,114 @@
+"""The blob store: each verified file once, read-only, named by its sha256."""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nimctl.core.layout import Layout
+from nimctl.store.disk import translated_disk_errors
+
+_READ_ONLY = 0o444
+_SHA256_DIGITS = 64
+
+
+class BlobStore:
+    """Verified files under `blobs/sha256`; a name appears there by one rename, after its bytes.
+
+    Iterating gives the sha256 of every blob, sorted.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def path(self, sha256: str) -> Path:
+        """Where the blob is, or would be."""
+        return self.layout.blob(sha256)
+
+    def has(self, sha256: str) -> bool:
+        """Whether the blob is there."""
+        return self.path(sha256).is_file()
+
+    def adopt(self, staged: Path, sha256: str) -> Path:
+        """Give a verified file its name and return that; the power may fail right after.
+
+        `staged` lies on the same file system and is gone afterwards. A blob that is there already
+        is kept, so that hard links to it stay the same file.
+
+        Raises:
+            DiskFullError: The file system turned out to be full.
+        """
+        return self.adopt_all([(staged, sha256)])[0]
+
+    def adopt_all(self, staged: Sequence[tuple[Path, str]]) -> list[Path]:
+        """Adopt many at the price of one: all are written to the disk by one pass."""
+        with translated_disk_errors(self.layout.root):
+            _sync([path for path, _ in staged])
+            names = [self._publish(path, sha256) for path, sha256 in staged]
+            _sync(sorted({directory for name in names for directory in name.parents[:2]}))
+        return names
+
+    def remove(self, sha256: str) -> None:
+        """Remove the blob if it is there."""
+        self.path(sha256).unlink(missing_ok=True)
+
+    def check(self, sha256: str) -> bool:
+        """Read the whole blob again and tell whether it still is what its name says.
+
+        Raises:
+            FileNotFoundError: There is no such blob.
+        """
+        with self.path(sha256).open("rb") as blob:
+            return hashlib.file_digest(blob, "sha256").hexdigest() == sha256
+
+    def __iter__(self) -> Iterator[str]:
+        directories = self.layout.blob("_" * _SHA256_DIGITS).parent.parent
+        for path in sorted(directories.glob("??/*")):
+            if len(path.name) == _SHA256_DIGITS:
+                yield path.name
+
+    def _publish(self, staged: Path, sha256: str) -> Path:
+        final = self.path(sha256)
+        if final.exists():
+            staged.unlink()
+            return final
+        try:
+            staged.rename(final)
+        except FileNotFoundError:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            staged.rename(final)
+        # Not before: while it still has its old name, another process may open it to lock it.
+        final.chmod(_READ_ONLY)
+        return final
+
+
+def _sync(paths: Sequence[Path]) -> None:
+    """Bring files or directories, all of one file system, to the disk."""
+    few = 4
+    if len(paths) > few:
+        # One syncfs(2) commits the journal once; fsync(2) would do so for each file.
+        with _opened(paths[0]) as descriptor:
+            if _libc().syncfs(descriptor):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), str(paths[0]))
+        return
+    for path in paths:
+        with _opened(path) as descriptor:
+            os.fsync(descriptor)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

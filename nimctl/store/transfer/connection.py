@@ -1,0 +1,255 @@
+"""One HTTP/1.1 connection, kept alive; library errors become `TemporaryError` or `NimctlError`."""
+
+import base64
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote
+
+from nimctl.core.errors import NetworkError
+from nimctl.store.transfer.failures import TemporaryError
+from nimctl.store.transfer.urls import Origin, proxy_address
+
+_WORTH_SKIPPING_BYTES = 64 * 1024
+
+
+class Sockets:
+    """All open sockets of a transfer, so that its end can wake up every reader."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._aborted = False
+
+    def add(self, sock: socket.socket) -> None:
+        """Remember a socket.
+
+        Raises:
+            TemporaryError: It is too late: nothing may be read any more.
+        """
+        with self._lock:
+            if self._aborted:
+                raise TemporaryError("the transfer is stopping")
+            self._open.add(sock)
+
+    def discard(self, sock: socket.socket) -> None:
+        """Forget a socket that is about to be closed."""
+        with self._lock:
+            self._open.discard(sock)
+
+    def abort(self) -> None:
+        """Make every read end at once, and allow no new ones."""
+        with self._lock:
+            self._aborted = True
+            for sock in self._open:
+                _shut_down(sock)
+
+
+class Response:
+    """An answer whose body is read into the caller's memory."""
+
+    def __init__(self, connection: "Connection", response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+        self._unread = response.length
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def is_delimited(self) -> bool:
+        """Whether the server said beforehand how long the body is."""
+        return self._unread is not None
+
+    def read_into(self, view: memoryview) -> int:
+        """Read what has arrived, at least one byte; 0 at the end of the body.
+
+        Raises:
+            TemporaryError: The connection failed, stalled, or ended before the body did.
+        """
+        with translated_connection_errors():
+            if self._unread is None:
+                # Chunked, or until the connection ends; http.client tells a cut chunk.
+                data = self._response.read1(len(view))
+                view[: len(data)] = data
+                return len(data)
+            if self._unread == 0:
+                return 0
+            # HTTPResponse.readinto waits for a full buffer and loses what it has when it fails.
+            count = self._response.fp.readinto1(view[: self._unread])
+            if not count:
+                raise TemporaryError("the connection ended before the content did")
+            self._unread -= count
+            return count
+
+    def close(self) -> None:
+        """Leave the connection usable if the body was read to its end, else close it."""
+        is_read = self._unread == 0 or self._response.isclosed()
+        self._response.close()
+        if not is_read or self._response.will_close:
+            self._connection.close()
+
+    def discard(self) -> None:
+        """Skip a short body, so that the connection can be used again, and close."""
+        with self, contextlib.suppress(TemporaryError):
+            if self._unread is not None and self._unread <= _WORTH_SKIPPING_BYTES:
+                view = memoryview(bytearray(self._unread))
+                while self.read_into(view):
+                    pass
+
+
+class Connection:
+    """A connection to one origin, direct or through a proxy; opened when it is first used."""
+
+    def __init__(
+        self,
+        target: Origin,
+        proxy: str | None,
+        *,
+        tls: ssl.SSLContext | None,
+        connect_timeout_s: float,
+        stall_timeout_s: float,
+        sockets: Sockets,
+    ) -> None:
+        self._stall_timeout_s = stall_timeout_s
+        self._sockets = sockets
+        self._socket: socket.socket | None = None
+        self._proxy_headers: dict[str, str] = {}
+        self._absolute_prefix = ""
+        host, port, user = proxy_address(proxy) if proxy else (target.host, target.port, None)
+        if user:
+            self._proxy_headers["Proxy-Authorization"] = basic(unquote(user))
+        if tls:
+            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, port, timeout=connect_timeout_s, context=tls
+            )
+            if proxy:
+                self._http.set_tunnel(target.host, target.port, self._proxy_headers)
+                self._proxy_headers = {}
+        else:
+            self._http = http.client.HTTPConnection(host, port, timeout=connect_timeout_s)
+            if proxy:
+                self._absolute_prefix = f"http://{_authority(target)}"
+        self._host_header = _authority(target)
+        self._where = f"{host}:{port}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was used before and may be used again."""
+        return self._socket is not None
+
+    def get(self, target: str, headers: Mapping[str, str]) -> Response:
+        """Send a GET request and read the head of the answer.
+
+        Raises:
+            TemporaryError: The connection failed.
+            NetworkError: The server's certificate cannot be trusted.
+        """
+        if self._socket is None:
+            self._connect()
+        with self._closed_on_error(), translated_connection_errors():
+            self._http.putrequest(
+                "GET", self._absolute_prefix + target, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in {
+                "Host": self._host_header,
+                **self._proxy_headers,
+                **headers,
+            }.items():
+                self._http.putheader(name, value)
+            self._http.endheaders()
+            return Response(self, self._http.getresponse())
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._sockets.discard(self._socket)
+            self._socket = None
+        self._http.close()
+
+    def _connect(self) -> None:
+        with (
+            self._closed_on_error(),
+            translated_connection_errors(f"cannot connect to {self._where}"),
+        ):
+            self._http.connect()
+            # Kept here because http.client forgets it when an answer says that it ends there.
+            self._socket = self._http.sock
+            self._socket.settimeout(self._stall_timeout_s)
+            self._sockets.add(self._socket)
+
+    @contextlib.contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            yield
+            undo.pop_all()
+
+
+@contextlib.contextmanager
+def translated_connection_errors(doing: str = "the connection failed") -> Iterator[None]:
+    """Turn what sockets, TLS and http.client raise into `TemporaryError`.
+
+    Raises:
+        NetworkError: The server's certificate cannot be trusted; trying again does not help.
+    """
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise NetworkError(
+            "the server's certificate cannot be trusted",
+            cause=error.verify_message,
+            hint="if a proxy of your organisation is on the way, name its CA in SSL_CERT_FILE",
+        ) from error
+    except TimeoutError as error:
+        raise TemporaryError(f"{doing}: no answer in time") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise TemporaryError(f"{doing}: {str(error) or type(error).__name__}") from error
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Certificates and host names are always checked.
+
+    Raises:
+        NetworkError: The CA file cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise NetworkError(
+            f"the certificate authorities in {ca_file} cannot be read",
+            cause=str(error),
+            hint="SSL_CERT_FILE names a file of PEM certificates",
+        ) from error
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Not SSLSocket.shutdown, which takes the TLS state away under a thread that is reading.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _authority(target: Origin) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    is_default = (target.scheme, target.port) in (("http", 80), ("https", 443))
+    return host if is_default else f"{host}:{target.port}"
+
+
+def basic(user: str) -> str:
+    """The value of an Authorization header for `user:password`."""
+    return "Basic " + base64.b64encode(user.encode()).decode()

@@ -1,0 +1,335 @@
+"""One file on its way: what is there, who fetches what, and when to begin anew."""
+
+import contextlib
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nimctl.core.errors import DiskFullError, VerificationError
+from nimctl.core.facts import File
+from nimctl.store.transfer.answers import Ask, Body
+from nimctl.store.transfer.digests import PrefixHasher
+from nimctl.store.transfer.failures import unstable, wrong_digest, wrong_size
+from nimctl.store.transfer.local import clone, is_local
+from nimctl.store.transfer.part import Part
+from nimctl.store.transfer.ranges import Ledger, Mark, Range, plan, range_length
+from nimctl.store.transfer.route import Route
+from nimctl.store.transfer.state import State, transfer_id
+
+
+class Download:
+    """The state of one file's transfer, shared by the threads that work on it.
+
+    `files` have the same content, which is fetched once. In parallel, several workers have ranges
+    of their own and the verifier hashes behind them. Otherwise one worker at a time reads on from
+    where the file ends and hashes what it has in its hands.
+    """
+
+    def __init__(self, files: Sequence[File], route: Route, range_bytes: int) -> None:
+        self.files = files
+        self.file = files[0]
+        self.id = transfer_id(self.file)
+        self.route = route
+        self.size = self.file.size
+        self.is_parallel = self.size is not None and self.size > range_bytes
+        self.is_probed = False
+        self.complete_ranges = 0
+        self.fetched_bytes = 0
+        self.kept_bytes = 0
+        self._part: Part | None = None
+        self._range_bytes = range_bytes
+        self._lock = threading.Lock()
+        self._validator: str | None = None
+        self._is_restarting = False
+        self._does_ranges = True
+        self._has_changed = False
+        self._is_guess = False
+        self._is_second_try = False
+        self._is_useless = False
+        self._lay_out(State())
+
+    @property
+    def part(self) -> Part:
+        """The open part file."""
+        if self._part is None:
+            raise ValueError("the download is not open")
+        return self._part
+
+    def open(self, path: Path) -> bool:
+        """Open the part file and take over what an earlier run left there.
+
+        Returns False while another process or thread has it.
+        """
+        self._part = part = Part.open(path)
+        if part is None:
+            return False
+        state = part.load()
+        if state is None and self._may_be_complete():
+            self.ledger = Ledger([Range(0, self.size, Mark(part.size, 0))])
+            self._is_guess = True
+        elif state is not None and self._can_go_on_from(state):
+            self.size = state.size if self.size is None else self.size
+            self._validator = state.validator
+            self._lay_out(state)
+        self.kept_bytes = self.ledger.done_bytes
+        return True
+
+    def clone(self) -> bool:
+        """Share the blocks of a local file; returns whether that worked."""
+        url = self.route.location.url
+        if self.kept_bytes or not is_local(url) or not clone(url, self.part.descriptor):
+            return False
+        self.size = self.fetched_bytes = self.part.size
+        self.ledger = Ledger([Range(0, self.size, Mark(self.size, 0))])
+        self._new_hasher()
+        return True
+
+    def note_reused(self, size: int) -> None:
+        """The store has it, so what is in the part file is of no use."""
+        self.size = self.kept_bytes = size
+        self._is_useless = True
+
+    @property
+    def result_bytes(self) -> int:
+        """The size, once it is known for certain."""
+        return self.fetched_bytes + self.kept_bytes if self.size is None else self.size
+
+    def reserve(self) -> None:
+        """Set the space aside.
+
+        Raises:
+            DiskFullError: The file will not fit.
+        """
+        if self.size is not None:
+            self.part.reserve(self.size)
+
+    def save(self, *, durably: bool) -> None:
+        """Save what is there, so that another process can go on.
+
+        Raises:
+            DiskFullError: There is no room even for that.
+        """
+        with self._lock:
+            state = State(size=self.size, validator=self._validator, pieces=self.ledger.pieces)
+        self.part.save(state, durably=durably)
+
+    def leave(self) -> None:
+        """Save and close an unfinished file; on a full disk the state saved before has to do."""
+        if self._is_useless or not self.ledger.done_bytes:
+            self.part.discard()
+            return
+        with contextlib.suppress(DiskFullError):
+            self.save(durably=False)
+        self.part.close()
+
+    def claim(self) -> Range | None:
+        """The next range to fetch; None when there is none to be had now.
+
+        The first answer has to show that the server does ranges before other workers join in. When
+        all ranges are taken, slow ones are shared.
+        """
+        with self._lock:
+            is_open_to_many = self.is_parallel and self.is_probed
+            if self._is_restarting or not (is_open_to_many or self.ledger.is_idle):
+                return None
+            now = time.monotonic()
+            claimed = self.ledger.next_free() or self.ledger.share(now)
+            if claimed:
+                claimed.take(now)
+            return claimed
+
+    def release(self, claimed: Range, received_bytes: int) -> bool:
+        """Give a range back; returns whether the file is complete.
+
+        The last to leave begins the file anew if that has to be.
+        """
+        with self._lock:
+            claimed.taken_at = None
+            self.fetched_bytes += received_bytes
+            self.complete_ranges += claimed.is_complete
+            if self._is_restarting and self.ledger.is_idle:
+                self._restart()
+            return self.ledger.is_complete
+
+    def is_wanted(self, claimed: Range) -> bool:
+        """Whether there is still something to fetch for this range."""
+        return not self._is_restarting and not claimed.is_complete
+
+    def room(self, claimed: Range) -> int | None:
+        """How many bytes are missing; others may take a share at any time, but not of the next."""
+        with self._lock:
+            return claimed.remaining
+
+    def ask(self, claimed: Range) -> Ask:
+        """What to ask the server for."""
+        with self._lock:
+            if not self._does_ranges and claimed.position > 0:
+                self._rewind(claimed)
+            is_part = claimed.position > 0 or claimed.end != self.size
+            is_ranged = self.is_parallel or is_part
+            validator = None if self._ignores_validators else self._validator
+            return Ask(claimed.position, claimed.end, is_ranged, validator)
+
+    def accept(self, claimed: Range, ask: Ask, body: Body) -> bool:
+        """Compare an answer with what is known; returns whether to read its body into `claimed`.
+
+        Raises:
+            VerificationError: The file has another size than the registry promised.
+            NetworkError: The content changes again and no digest tells which is right.
+        """
+        with self._lock:
+            if self._is_restarting:
+                return False
+            if body.total is not None and self.file.size not in (None, body.total):
+                raise wrong_size(self.file.path, expected=self.file.size or 0, actual=body.total)
+            if self._is_other_content(body):
+                self._note_change()
+                return False
+            if ask.ranged and not body.is_range:
+                if self.is_parallel:
+                    self.is_parallel = False
+                    self._is_restarting = True
+                    return False
+                self._rewind(claimed)
+            self._learn(body, claimed)
+            return True
+
+    def distrust_ranges(self) -> None:
+        """Begin anew, in one stream, without asking for a range ever again."""
+        with self._lock:
+            self.is_parallel = False
+            self._does_ranges = False
+            self._is_restarting = True
+
+    def write(self, claimed: Range, view: memoryview) -> None:
+        """Put bytes where they belong.
+
+        Raises:
+            DiskFullError: They do not fit.
+        """
+        position = claimed.position
+        self.part.write(view, position)
+        done, crc32 = claimed.mark
+        claimed.mark = Mark(done + len(view), zlib.crc32(view, crc32))
+        if not self.is_parallel:
+            self.hasher.offer(view, position)
+
+    def check_end(self, more_bytes: int) -> None:
+        """Compare the end of the content with the size that is known.
+
+        Raises:
+            VerificationError: The content goes on behind it.
+        """
+        if more_bytes and self.size is not None:
+            raise wrong_size(self.file.path, expected=self.size, actual=self.size + more_bytes)
+
+    def end_stream(self, claimed: Range) -> None:
+        """Note that the content ended, when nothing had told where it would."""
+        with self._lock:
+            claimed.end = self.size = claimed.position
+
+    def conclude(self, is_stopping: Callable[[], bool]) -> str | None:
+        """Compare the digests of the complete file; returns its sha256.
+
+        None means that bytes have to be fetched again: kept ones were damaged on the disk, or the
+        whole is wrong for the first time.
+
+        Raises:
+            VerificationError: It is wrong for the second time.
+        """
+        self.hasher.catch_up(self.part, is_stopping)
+        if self.hasher.position != self.size:
+            return None
+        wrong = self._wrong_digest()
+        if wrong is None:
+            self.part.truncate(self.size)
+            return self.hasher.results()["sha256"]
+        if self._is_second_try:
+            self._is_useless = True
+            raise wrong
+        self._is_second_try = not self._is_guess
+        with self._lock:
+            self._restart()
+        return None
+
+    def _wrong_digest(self) -> VerificationError | None:
+        results = self.hasher.results()
+        if "git-sha1" in self.file.digests and "git-sha1" not in results:
+            # The size, which comes first in a Git blob, was not known when hashing began.
+            self._new_hasher()
+            self.hasher.catch_up(self.part, lambda: False)
+            results = self.hasher.results()
+        return wrong_digest(self.file, results)
+
+    def _can_go_on_from(self, state: State) -> bool:
+        """Whether the server or a digest will tell if the content has changed since."""
+        same_size = self.size is None or state.size == self.size
+        return same_size and bool(self.file.digests or state.validator)
+
+    def _may_be_complete(self) -> bool:
+        """Whether a small file may have been complete when its process was killed."""
+        is_small = self.size is not None and not self.is_parallel
+        return is_small and bool(self.file.digests) and 0 < self.part.size == self.size
+
+    @property
+    def _ignores_validators(self) -> bool:
+        """Servers behind one name may differ in their validators; a digest decides better."""
+        return self._has_changed and bool(self.file.digests)
+
+    def _is_other_content(self, body: Body) -> bool:
+        if body.total is not None and self.size not in (None, body.total):
+            return True
+        both = self._validator and body.validator
+        return bool(both) and not self._ignores_validators and self._validator != body.validator
+
+    def _note_change(self) -> None:
+        if self._has_changed:
+            raise unstable(self.file.path, "its size or validator changed twice")
+        self._has_changed = True
+        self._is_restarting = True
+
+    def _learn(self, body: Body, claimed: Range) -> None:
+        self._validator = self._validator or body.validator
+        self.is_probed = True
+        if self.size is None and body.total is not None:
+            self.size = claimed.end = body.total
+            if self.hasher.position == 0:
+                self._new_hasher()
+
+    def _rewind(self, claimed: Range) -> None:
+        """Let the one worker of this file begin at its start."""
+        claimed.start, claimed.end, claimed.mark = 0, self.size, Mark(0, 0)
+        self.ledger = Ledger([claimed])
+        self._begin_hashing()
+
+    def _restart(self) -> None:
+        self._is_restarting = self._is_guess = self.is_probed = False
+        self._validator = None
+        self.size = self.file.size
+        self._lay_out(State())
+        self._begin_hashing()
+
+    def _begin_hashing(self) -> None:
+        self.part.forget()
+        self.kept_bytes = 0
+        self._new_hasher()
+
+    def _lay_out(self, state: State) -> None:
+        length = None
+        if self.is_parallel and self.size is not None:
+            length = range_length(self.size, self._range_bytes)
+        self.ledger = plan(self.size, state.pieces, length)
+        self._new_hasher()
+
+    def _new_hasher(self) -> None:
+        self.hasher = PrefixHasher(self.file.digests, self.size, self.ledger, self._drop)
+
+    def _drop(self, bad: Range) -> None:
+        """Fetch again what does not have the checksum any more that it was saved with."""
+        with self._lock:
+            if bad in self.ledger.ranges:
+                self.kept_bytes -= bad.mark.done
+                bad.mark = Mark(0, 0)
+                bad.is_kept = False

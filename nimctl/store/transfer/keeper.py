@@ -1,0 +1,54 @@
+"""The thread that writes to the disk what must not be lost: states, and final names."""
+
+import time
+
+from nimctl.store.blobs import BlobStore
+from nimctl.store.transfer.queue import Queue
+
+_LOOK_AGAIN_S = 0.1
+
+
+class Keeper:
+    """Saves the state of downloads under way and gives verified files their names.
+
+    Verified files that gather while others are being synchronised go to the disk together, so
+    thousands of small files cost few synchronisations.
+
+    A state is saved soon after a range is complete, which is enough for a killed process. Every
+    `checkpoint_s` seconds bytes and state are also brought to the disk, for when the power fails.
+    """
+
+    def __init__(self, queue: Queue, blobs: BlobStore, checkpoint_s: float) -> None:
+        self._queue = queue
+        self._blobs = blobs
+        self._checkpoint_s = checkpoint_s
+        self._saved: dict[str, int] = {}
+        self._checkpoint_at = time.monotonic() + checkpoint_s
+
+    def run(self) -> None:
+        """Work until there is nothing left to do."""
+        while not self._queue.is_stopping():
+            self._adopt()
+            is_checkpoint = time.monotonic() >= self._checkpoint_at
+            self._save(durably=is_checkpoint)
+            if is_checkpoint:
+                self._checkpoint_at = time.monotonic() + self._checkpoint_s
+
+    def _adopt(self) -> None:
+        verified = self._queue.wait_for_results(min(_LOOK_AGAIN_S, self._checkpoint_s))
+        if not verified:
+            return
+        self._blobs.adopt_all([(download.part.path, sha256) for download, sha256 in verified])
+        for download, _ in verified:
+            download.part.forget()
+            download.part.close()
+        self._queue.settle(verified)
+
+    def _save(self, *, durably: bool) -> None:
+        for download in self._queue.active():
+            # A small file is not worth it before a checkpoint: it is done sooner than saved.
+            if durably or download.is_parallel:
+                stage = download.ledger.done_bytes if durably else download.complete_ranges
+                if stage != self._saved.get(download.id):
+                    download.save(durably=durably)
+                    self._saved[download.id] = stage

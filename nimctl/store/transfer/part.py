@@ -1,0 +1,134 @@
+"""The part file of an unfinished transfer, and its state beside it."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Self
+
+from nimctl.core.layout import Layout
+from nimctl.store.disk import translated_disk_errors
+from nimctl.store.locks import Lock, try_lock
+from nimctl.store.transfer.state import State, decode, encode
+
+_AHEAD_BYTES = 16 * 2**20
+_NOT_WORTH_RESERVING_BYTES = 2**20
+
+
+def part_path(layout: Layout, transfer_id: str) -> Path:
+    """Where the bytes of an unfinished transfer are; its state is beside them."""
+    return layout.partial(transfer_id).with_suffix(".part")
+
+
+class Part:
+    """A file that is written at any place; closed, it stays for another day.
+
+    It is its own lock: whoever has it open this way is the only one. (Lock files and directories of
+    their own would be made and removed for each of thousands of small files, which ext4 punishes:
+    it passes over recently freed inodes one by one.)
+
+    Raises:
+        DiskFullError: From any method that writes.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        self.path = lock.path
+        self._lock = lock
+        self._descriptor = lock.descriptor
+        self._state = lock.path.with_suffix(".state")
+        self._has_state = True
+        self._reserved = 0
+
+    @classmethod
+    def open(cls, path: Path) -> Self | None:
+        """Open the part file at `path`; None while another process or thread has it."""
+        lock = try_lock(path)
+        return cls(lock) if lock else None
+
+    @property
+    def size(self) -> int:
+        """The present length in bytes, reserved space included."""
+        return os.fstat(self._descriptor).st_size
+
+    @property
+    def descriptor(self) -> int:
+        """For those who copy within the kernel."""
+        return self._descriptor
+
+    def reserve(self, size: int) -> None:
+        """Have the file system set the space aside, so that a full disk shows before the bytes."""
+        if size > _NOT_WORTH_RESERVING_BYTES:
+            with translated_disk_errors(self.path):
+                os.posix_fallocate(self._descriptor, 0, size)
+        self._reserved = size
+
+    def write(self, view: memoryview, offset: int) -> None:
+        """Write all of `view` at `offset`."""
+        if offset + len(view) > self._reserved:
+            self._reserve_ahead(offset, len(view))
+        with translated_disk_errors(self.path):
+            while view:
+                written = os.pwrite(self._descriptor, view, offset)
+                view = view[written:]
+                offset += written
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill `view` from `offset`; returns how many bytes were there."""
+        return os.preadv(self._descriptor, [view], offset)
+
+    def truncate(self, size: int) -> None:
+        """Cut off what lies beyond the end."""
+        if self.size != size:
+            os.ftruncate(self._descriptor, size)
+
+    def load(self) -> State | None:
+        """The saved state; None when there is none that can be used."""
+        self._has_state = self.size > 0 and self._state.exists()
+        return decode(self._state.read_bytes()) if self._has_state else None
+
+    def save(self, state: State, *, durably: bool) -> None:
+        """Replace the saved state by one rename.
+
+        `durably` brings the bytes, then the state to the disk. Without it a power failure may leave
+        a state that claims more than the disk has; the pieces' checksums show that.
+        """
+        with translated_disk_errors(self.path):
+            if durably:
+                os.fdatasync(self._descriptor)
+            new = self._state.with_suffix(".new")
+            with new.open("wb") as file:
+                file.write(encode(state))
+                if durably:
+                    file.flush()
+                    os.fsync(file.fileno())
+            new.replace(self._state)
+        self._has_state = True
+
+    def forget(self) -> None:
+        """Remove the saved state: what is there is not believed any more, or has its final name."""
+        if self._has_state:
+            self._state.unlink(missing_ok=True)
+            self._has_state = False
+
+    def close(self) -> None:
+        """Close the file and let others have it."""
+        self._lock.close()
+
+    def discard(self) -> None:
+        """Remove the file and its state, and close."""
+        self.forget()
+        self._lock.release()
+
+    def _reserve_ahead(self, offset: int, length: int) -> None:
+        """Reserve for a stream of unknown length, less far when the disk is nearly full.
+
+        What a failed reservation took is given back: the state needs a little room.
+        """
+        with translated_disk_errors(self.path), contextlib.ExitStack() as undo:
+            undo.callback(self.truncate, offset)
+            ahead = length
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(self._descriptor, offset, _AHEAD_BYTES)
+                ahead = _AHEAD_BYTES
+            os.posix_fallocate(self._descriptor, offset, ahead)
+            undo.pop_all()
+        self._reserved = offset + ahead

@@ -1,0 +1,45 @@
+"""The saved state of an unfinished transfer, and what a transfer is called. Pure."""
+
+import hashlib
+
+import msgspec
+
+from nimctl.core.facts import File
+from nimctl.core.value import Value, canonical_json
+from nimctl.store.transfer.ranges import Piece, is_consistent
+
+
+class State(Value):
+    """What is there of a file: pieces with checksums, of content with this size and validator."""
+
+    version: int = 1
+    size: int | None = None
+    validator: str | None = None
+    pieces: tuple[Piece, ...] = ()
+
+
+def encode(state: State) -> bytes:
+    """The state as it is saved."""
+    return msgspec.json.encode(state)
+
+
+def decode(data: bytes) -> State | None:
+    """Read a saved state; None when it is damaged, or of another version of nimctl."""
+    try:
+        state = msgspec.json.decode(data, type=State)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if state.version != 1 or not is_consistent(state.size, state.pieces):
+        return None
+    return state
+
+
+def transfer_id(file: File) -> str:
+    """The name of a transfer: the sha256 of its result, or else a digest of where it comes from.
+
+    Mirrors and changing URLs share what was begun if the content is known to be the same.
+    """
+    if file.sha256:
+        return file.sha256
+    source = [file.url, file.size, file.etag, file.digests.get("git-sha1")]
+    return hashlib.sha256(canonical_json(source)).hexdigest()

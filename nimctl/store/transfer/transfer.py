@@ -1,0 +1,69 @@
+"""Fetching: many files over a few connections into the blob store, each byte verified."""
+
+from collections.abc import Sequence
+
+from nimctl.core.events import Emit
+from nimctl.core.facts import File
+from nimctl.core.ports import Fetched
+from nimctl.store.blobs import BlobStore
+from nimctl.store.transfer.client import Network
+from nimctl.store.transfer.download import Download
+from nimctl.store.transfer.options import TransferOptions
+from nimctl.store.transfer.peek import peek
+from nimctl.store.transfer.route import Locate, Route
+from nimctl.store.transfer.run import run
+from nimctl.store.transfer.state import transfer_id
+
+
+class Transfer:
+    """Brings files into the blob store."""
+
+    def __init__(self, blobs: BlobStore, options: TransferOptions) -> None:
+        self._blobs = blobs
+        self._options = options
+        self._network = Network(options)
+
+    def fetch(self, files: Sequence[File], locate: Locate, emit: Emit) -> tuple[Fetched, ...]:
+        """Fetch what the store does not have; the result is in the order of `files`.
+
+        `locate` is called from several threads, `emit` from the calling one only. What is there of
+        an unfinished file stays for the next call, whatever ended this one.
+
+        Raises:
+            NetworkError: A server cannot be reached, fails for too long or answers nonsense.
+            AuthError: A server refuses access.
+            NotFoundError: A file is not there.
+            VerificationError: A file is not what the registry promised.
+            DiskFullError: There is no room.
+        """
+        results = run(_downloads(files, locate, self._options), self._blobs, self._network, emit)
+        return tuple(_fetched(file, *results[transfer_id(file)]) for file in files)
+
+    def peek(self, file: File, locate: Locate, *, limit_bytes: int = 2**20) -> bytes:
+        """Read a small file without storing it; verified if it has digests.
+
+        Raises:
+            NimctlError: As for `fetch`; VerificationError also if it is longer than `limit_bytes`.
+        """
+        return peek(file, locate, self._blobs, self._network, limit_bytes)
+
+
+def _downloads(files: Sequence[File], locate: Locate, options: TransferOptions) -> list[Download]:
+    """One download for all files with the same content."""
+    groups: dict[str, list[File]] = {}
+    for file in files:
+        groups.setdefault(transfer_id(file), []).append(file)
+    return [
+        Download(group, Route(group[0], locate), options.range_bytes) for group in groups.values()
+    ]
+
+
+def _fetched(file: File, download: Download, sha256: str) -> Fetched:
+    is_first = file is download.file
+    return Fetched(
+        path=file.path,
+        sha256=sha256,
+        size=download.result_bytes,
+        bytes_fetched=download.fetched_bytes if is_first else 0,
+        bytes_reused=download.kept_bytes if is_first else download.result_bytes,
+    )
