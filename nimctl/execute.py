@@ -43,12 +43,14 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             artifact, fetched = _fetch(step, tools, emit)
             return msgspec.structs.replace(outcome, artifact=artifact, fetched=fetched)
         case Assemble():
+            emit(Started(task="assemble", title=f"laying out {step.directory}"))
             tools.models.assemble(_pinned(step.reference, tools), Path(step.directory))
         case Build():
             engine, built = _build(step, tools, emit)
             return msgspec.structs.replace(outcome, engine=engine, built=built)
         case Attach():
             key = step.recipe.key(_pinned(step.reference, tools).digest or "")
+            emit(Started(task="attach", title=f"attaching engine {key[:12]}"))
             tools.models.attach(tools.engines.path(key), Path(step.directory) / ENGINE_DIRECTORY)
         case Launch():
             emit(Started(task="launch", title=f"starting {step.name}"))

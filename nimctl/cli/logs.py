@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import output_options
+from nimctl.cli.options import complete_server, output_options
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -17,7 +17,7 @@ _POLL_S = 0.2
 
 
 @click.command("logs", help="Print a server's log, also after it has ended.")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=complete_server)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the server ends.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
 @output_options

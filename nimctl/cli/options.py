@@ -35,7 +35,7 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="How progress is shown, on stderr; json is one event a line.",
         ),
-        click.option("-v", "--verbose", is_flag=True, help="Say more."),
+        click.option("-v", "--verbose", is_flag=True, help="Name every step."),
         click.option("-q", "--quiet", is_flag=True, help="Print data only."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     ):
@@ -75,9 +75,26 @@ def dry_run_option(function: Command) -> Command:
     )(function)
 
 
+def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the catalogue, for shell completion."""
+    from nimctl.catalog import Catalog, packaged_directory
+
+    names = Catalog(packaged_directory()).names()
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_server(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of servers, for shell completion."""
+    from nimctl.settings import load
+    from nimctl.tools import Tools
+
+    with Tools(load()) as tools:
+        return [one.name for one in tools.servers.all() if one.name.startswith(incomplete)]
+
+
 def model_argument(function: Command) -> Command:
     """`MODEL`, as text: commands parse it when they run."""
-    return click.argument("model", metavar="MODEL")(function)
+    return click.argument("model", metavar="MODEL", shell_complete=complete_model)(function)
 
 
 def parse_reference(text: str) -> "ModelRef":

@@ -35,24 +35,28 @@ class Progress(Protocol):
         ...
 
 
-def make(style: str, stream: TextIO) -> Progress:
-    """Choose by name; `auto` draws bars on a terminal and prints lines elsewhere."""
+def make(style: str, stream: TextIO, *, verbose: bool = False) -> Progress:
+    """Choose by name; `auto` draws bars on a terminal and prints lines elsewhere.
+
+    With `verbose`, tasks that move no bytes are named too.
+    """
     if style == "auto":
         style = "tty" if stream.isatty() else "plain"
-    makers: dict[str, Callable[[TextIO], Progress]] = {
+    makers: dict[str, Callable[..., Progress]] = {
         "tty": Bars,
         "plain": Lines,
         "json": Ndjson,
         "none": Silence,
     }
-    return makers[style](stream)
+    return makers[style](stream, verbose=verbose)
 
 
 class Silence:
     """Shows nothing."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
         self._stream = stream
+        self._verbose = verbose
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +85,8 @@ class Ndjson(Silence):
 class Lines(Silence):
     """A line when a task ends, and every ten seconds while one runs; small parts say nothing."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
+        super().__init__(stream, verbose=verbose)
         self._tasks: dict[str, Started] = {}
         self._began: dict[str, float] = {}
         self._spoke = time.monotonic()
@@ -93,6 +97,8 @@ class Lines(Silence):
             case Started():
                 self._tasks[event.task] = event
                 self._began[event.task] = time.monotonic()
+                if self._verbose:
+                    self._say(event.title)
             case Progressed() if time.monotonic() - self._spoke > _LINE_INTERVAL_S:
                 self._say(self._so_far(event))
             case Finished():
@@ -122,8 +128,8 @@ class Lines(Silence):
 class Bars(Silence):
     """One bar a file and one for all, with rate and time left; small files leave when they end."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
+        super().__init__(stream, verbose=verbose)
         self._bars: rich.progress.Progress | None = None
         self._ids: dict[str, rich.progress.TaskID] = {}
         self._tasks: dict[str, Started] = {}
@@ -145,6 +151,8 @@ class Bars(Silence):
             case Started() if event.total is not None or event.parent:
                 self._tasks[event.task] = event
                 self._ids[event.task] = self._drawn().add_task(event.title, total=event.total)
+            case Started() if self._verbose:
+                self._stream.write(event.title + "\n")
             case Progressed() if event.task in self._ids:
                 self._move(event.task, event.done)
             case Finished() if event.task in self._ids:

@@ -42,7 +42,8 @@ class Output:
         """What consumes events."""
         from nimctl.cli.progress import make
 
-        return make("none" if self.quiet else self._progress, sys.stderr)
+        style = "none" if self.quiet else self._progress
+        return make(style, sys.stderr, verbose=self.verbose)
 
 
 def as_json(document: object) -> str:

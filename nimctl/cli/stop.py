@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import output_options
+from nimctl.cli.options import complete_server, output_options
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @click.command("stop", help="Stop servers. Requests in flight are finished first.")
-@click.argument("names", metavar="NAME…", nargs=-1)
+@click.argument("names", metavar="NAME…", nargs=-1, shell_complete=complete_server)
 @click.option("--all", "all_", is_flag=True, help="Stop all servers.")
 @click.option(
     "-t",

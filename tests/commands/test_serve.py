@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import gguf
+import numpy as np
 import openai
 import pytest
 from conftest import Run, steps, words
@@ -164,6 +166,42 @@ def test_options_reach_the_engine(run: Run, tmp_path: Path) -> None:
             openai_client.completions.create(model="x", prompt="word " * 300)
     assert "Madrid" in str(chat.choices[0].message.content)
     assert len(vector) == 256
+
+
+def write_adapter(path: Path) -> Path:
+    """A LoRA adapter that turns the demo model's first MLP upside down."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 64.0)
+    random = np.random.default_rng(1)
+    writer.add_tensor("blk.0.ffn_down.weight.lora_a", random.standard_normal((4, 512), np.float32))
+    writer.add_tensor("blk.0.ffn_down.weight.lora_b", random.standard_normal((256, 4), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_a_lora_adapter_changes_the_answer(run: Run, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter.gguf")
+    server = serve(run, "--lora", str(adapter))
+    with client(server) as openai_client:
+        answers = [
+            openai_client.completions.create(
+                model="capitals-demo",
+                prompt="The capital of France is called",
+                temperature=0,
+                max_tokens=8,
+                extra_body={"lora": [{"id": 0, "scale": scale}]},
+            )
+            .choices[0]
+            .text
+            for scale in (0.0, 1.0)
+        ]
+    assert answers[0] == " Paris."
+    assert answers[1] != answers[0]
 
 
 def test_ps_logs_inspect_stop_and_rm_see_the_server(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,31 @@ def test_a_network_model_is_refused_offline(run: Run) -> None:
     result = run("pull", "hf://org/repo", "--offline")
     assert result.code == 5
     words(result, "not in the store", "--offline is given")
+
+
+def completions(environ: dict[str, str], *words: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "nimctl"],
+        env=environ
+        | {
+            "_NIMCTL_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(("nimctl", *words)),
+            "COMP_CWORD": str(len(words)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_completion_knows_commands_models_and_flags(environ: dict[str, str]) -> None:
+    assert "list-profiles" in completions(environ, "li")
+    assert completions(environ, "serve", "cap") == ["capitals-demo"]
+    assert "--max-model-len" in completions(environ, "serve", "--max")
+
+
+def test_verbose_names_every_step(run: Run) -> None:
+    result = run("build-engine", "capitals-demo", "--verbose")
+    assert result.code == 0
+    words(result, "laying out", "building q8_0 engine", "model.safetensors")
