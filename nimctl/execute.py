@@ -72,7 +72,7 @@ def _fetch(step: Fetch, tools: Tools, emit: Emit) -> tuple[Artifact, tuple[Fetch
 
     ref = ModelRef.parse(step.reference)
     files = step.artifact.files
-    title = f"{step.reference}, {len(files)} files"
+    title = f"{step.reference}, {len(files)} {'file' if len(files) == 1 else 'files'}"
     emit(Started(task="fetch", title=title, total=step.artifact.size))
     fetched = tools.transfer.fetch(files, tools.registry(ref.scheme).locate, emit_part)
     emit(Finished(task="fetch"))

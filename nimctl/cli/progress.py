@@ -182,11 +182,17 @@ class Bars(Silence):
             from rich import progress as rich_progress
             from rich.console import Console
 
+            class Rate(rich_progress.ProgressColumn):
+                """Bytes a second in the units of all other output; rich's own counts in 1000s."""
+
+                def render(self, task: rich_progress.Task) -> str:
+                    return f"{size(round(task.finished_speed or task.speed or 0))}/s"
+
             self._bars = rich_progress.Progress(
                 rich_progress.TextColumn("{task.description}"),
                 rich_progress.BarColumn(),
                 rich_progress.DownloadColumn(binary_units=True),
-                rich_progress.TransferSpeedColumn(),
+                Rate(),
                 rich_progress.TimeRemainingColumn(),
                 console=Console(file=self._stream),
             )

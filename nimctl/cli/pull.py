@@ -62,7 +62,7 @@ def command(
     output.data(
         report,
         lambda: [
-            f"{report.reference}: {len(report.files)} files",
+            f"{report.reference}: {len(report.files)} verified",
             f"{size(report.bytes_fetched)} fetched, {size(report.bytes_reused)} were there",
         ],
     )

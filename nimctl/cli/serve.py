@@ -1,5 +1,6 @@
 """`nimctl serve`."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nimctl.cli.render import Output
+    from nimctl.cli.timings import Stopwatch
     from nimctl.core.plan import Plan
     from nimctl.core.profile import Wish
     from nimctl.core.reports import ServerReport
@@ -110,7 +112,6 @@ def _serve(
     from nimctl import execute
     from nimctl.cli.timings import Stopwatch
     from nimctl.core.plan import Launch
-    from nimctl.core.reports import ServeReport
 
     for note in plan.notes:
         output.note(note)
@@ -118,28 +119,50 @@ def _serve(
         stopwatch = Stopwatch(progress)
         execute.run(plan, tools, stopwatch)
     name = next(step.name for step in plan.steps if isinstance(step, Launch))
+    if request.detach:
+        _report(name, plan, stopwatch, tools, output, timings=timings)
+        output.note(f"stop it with: nimctl stop {name}")
+        return
+    with _stopped_by_signals(name, tools, output):
+        _report(name, plan, stopwatch, tools, output, timings=timings)
+        output.note("Ctrl-C stops it")
+        tools.servers.wait(name)
+
+
+def _report(
+    name: str,
+    plan: "Plan",
+    stopwatch: "Stopwatch",
+    tools: "Tools",
+    output: "Output",
+    *,
+    timings: bool,
+) -> None:
+    from nimctl.core.reports import ServeReport
+
     server = tools.servers.find(name)
     output.note(f"{name} is ready after {stopwatch.total_s:.2f} s")
     if timings:
         for line in stopwatch.lines():
             output.note(line)
     output.data(ServeReport(server=server, notes=plan.notes), lambda: _endpoint(server))
-    if request.detach:
-        output.note(f"stop it with: nimctl stop {name}")
-        return
-    output.note("Ctrl-C stops it")
-    _watch(name, tools, output)
 
 
-def _watch(name: str, tools: "Tools", output: "Output") -> None:
-    from nimctl.core.errors import Terminated
+@contextmanager
+def _stopped_by_signals(name: str, tools: "Tools", output: "Output") -> "Iterator[None]":
+    from nimctl.core.errors import Exit, Terminated
 
     try:
-        tools.servers.wait(name)
-    except (KeyboardInterrupt, Terminated):
-        output.note(f"stopping {name}; requests in flight are finished, Ctrl-C again kills")
-        tools.servers.stop(name)
-        raise
+        yield
+    except (KeyboardInterrupt, Terminated) as asked:
+        output.note(f"stopping {name}; requests in flight are finished, Ctrl-C again kills it")
+        try:
+            tools.servers.stop(name)
+        except KeyboardInterrupt:
+            tools.servers.stop(name, grace_s=0)
+        # What was asked for has happened, so that this is no error to explain.
+        ended = Exit.TERMINATED if isinstance(asked, Terminated) else Exit.INTERRUPTED
+        raise click.exceptions.Exit(ended) from None
 
 
 def _endpoint(server: "ServerReport") -> "Iterator[str]":

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -295,12 +296,12 @@ def test_in_the_foreground_a_signal_stops_the_server(
 ) -> None:
     child, url = foreground(environ)
     assert url.endswith("/v1")
-    server = run("ps", "--json").json["servers"][0]
+    server = identify(run("ps", "--json").json["servers"][0]["pid"])
     child.send_signal(sent)
     _, err = child.communicate(timeout=60)
     assert child.returncode == code
     assert "Traceback" not in err
-    assert not is_alive(identify(server["pid"]))
+    assert not is_alive(server)
 
 
 def test_a_foreground_server_dies_with_a_killed_nimctl(run: Run, environ: dict[str, str]) -> None:
@@ -379,3 +380,25 @@ def test_ports_are_checked_on_the_address_that_is_asked_for(run: Run) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert run("serve", "capitals-demo", "-p", port, "--host", "127.0.0.2").code == 2
+
+
+def test_a_second_ctrl_c_kills_a_server_that_is_still_at_work(
+    run: Run, environ: dict[str, str]
+) -> None:
+    child, url = foreground(environ, "--max-num-seqs", "1")
+    server = identify(run("ps", "--json").json["servers"][0]["pid"])
+    # An answer without an end keeps the server from stopping by itself.
+    body = json.dumps({"prompt": "The", "max_tokens": -1, "ignore_eos": True, "stream": True})
+    request = urllib.request.Request(f"{url}/completions", body.encode())
+    with urllib.request.urlopen(request, timeout=60) as endless:
+        assert endless.readline().startswith(b"data:")
+        child.send_signal(signal.SIGINT)
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith("stopping"):
+                break
+        time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert not is_alive(server)
