@@ -49,9 +49,17 @@ def read_architecture(config: Mapping[str, object]) -> Architecture | None:
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        context_length=_number(config, "max_position_embeddings") or 2048,
+        context_length=_context_length(config),
         tied_embeddings=tied,
     )
+
+
+def _context_length(config: Mapping[str, object]) -> int:
+    longest = _number(config, "max_position_embeddings") or 2048
+    window = _number(config, "sliding_window")
+    # llama.cpp's graphs for these architectures attend to all tokens: exact up to the window only.
+    in_use = window is not None and config.get("use_sliding_window") is not False
+    return min(longest, window) if window and in_use else longest
 
 
 def _number(config: Mapping[str, object], key: str) -> int | None:

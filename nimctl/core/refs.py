@@ -3,9 +3,12 @@
 import hashlib
 import re
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import msgspec
 
 from nimctl.core.errors import UsageError
 from nimctl.core.value import Value
@@ -23,6 +26,7 @@ _OCI_REPOSITORY = re.compile(
 _OCI_REVISION = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}", re.ASCII)
 _OLLAMA_MODEL = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_WITH_GLOBS = ("hf", "ngc", "oci")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _FORMS = (
     "a catalogue name, ngc://ORG[/TEAM]/MODEL[:VERSION], hf://ORG/REPO[@REVISION], "
@@ -33,13 +37,15 @@ _FORMS = (
 class ModelRef(Value):
     """A name for a model in one registry; `parse` and `str` are inverse.
 
-    `path` is what follows `scheme://`: `org/repo`, an absolute path, or host and path.
+    `path` is what follows `scheme://`: `org/repo`, an absolute path, or host and path. `include`
+    and `exclude` are globs over paths or file names; without `include` all files are meant.
     """
 
     scheme: Scheme
     path: str
     revision: str | None = None
     include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     sha256: str | None = None
 
     @staticmethod
@@ -81,9 +87,35 @@ class ModelRef(Value):
         return f"{'@' if at else ':'}{quote(self.revision, safe='/:+')}"
 
     def _query_text(self) -> str:
-        if not self.include:
-            return ""
-        return "?" + urlencode({"include": ",".join(self.include)}, safe="*,?[]/")
+        queries = {"include": ",".join(self.include), "exclude": ",".join(self.exclude)}
+        given = {key: globs for key, globs in queries.items() if globs}
+        return "?" + urlencode(given, safe="*,?[]/") if given else ""
+
+    def selects(self, path: str) -> bool:
+        """Tell whether a file of the model is meant."""
+
+        def matches(globs: tuple[str, ...]) -> bool:
+            name = PurePosixPath(path).name
+            return any(fnmatchcase(path, glob) or fnmatchcase(name, glob) for glob in globs)
+
+        return (not self.include or matches(self.include)) and not matches(self.exclude)
+
+    def narrowed(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> "ModelRef":
+        """The same model with fewer files.
+
+        Raises:
+            UsageError: References of this kind have no globs.
+        """
+        if not include and not exclude:
+            return self
+        if self.scheme not in _WITH_GLOBS:
+            raise UsageError(
+                f"--include and --exclude do not go with `{self}`",
+                cause="they narrow " + ", ".join(f"{scheme}://" for scheme in _WITH_GLOBS),
+            )
+        return msgspec.structs.replace(
+            self, include=self.include + include, exclude=self.exclude + exclude
+        )
 
     @property
     def digest(self) -> str:
@@ -121,11 +153,10 @@ def _parse_hf(text: str, rest: str) -> ModelRef:
     repository, at, revision = location.partition("@")
     if not _HF_REPOSITORY.fullmatch(repository) or (at and not revision):
         raise UsageError(f"`{text}` is not hf://ORG/REPO[@REVISION][?include=GLOB]")
+    include, exclude = _globs(text, query)
+    revision = unquote(revision)
     return ModelRef(
-        scheme="hf",
-        path=repository,
-        revision=unquote(revision) or None,
-        include=_globs(text, query, keys=("include",)),
+        scheme="hf", path=repository, revision=revision or None, include=include, exclude=exclude
     )
 
 
@@ -135,17 +166,23 @@ def _parse_ngc(text: str, rest: str) -> ModelRef:
     if not _NGC_MODEL.fullmatch(model) or (colon and not _NGC_VERSION.fullmatch(version)):
         raise UsageError(f"`{text}` is not ngc://ORG[/TEAM]/MODEL[:VERSION][?include=GLOB]")
     # NIM manifests write `file`, as NVIDIA documents it.
-    include = _globs(text, query, keys=("include", "file"))
-    return ModelRef(scheme="ngc", path=model, revision=version or None, include=include)
+    include, exclude = _globs(text, query.replace("file=", "include="))
+    return ModelRef(
+        scheme="ngc", path=model, revision=version or None, include=include, exclude=exclude
+    )
 
 
 def _parse_oci(text: str, rest: str) -> ModelRef:
-    repository, at, revision = rest.partition("@")
-    if not at and ":" in rest.rpartition("/")[2]:
-        repository, at, revision = rest.rpartition(":")
+    location, _, query = rest.partition("?")
+    repository, at, revision = location.partition("@")
+    if not at and ":" in location.rpartition("/")[2]:
+        repository, at, revision = location.rpartition(":")
     if not _OCI_REPOSITORY.fullmatch(repository) or (at and not _OCI_REVISION.fullmatch(revision)):
         raise UsageError(f"`{text}` is not oci://HOST/REPOSITORY[:TAG|@sha256:HEX]")
-    return ModelRef(scheme="oci", path=repository, revision=revision or None)
+    include, exclude = _globs(text, query)
+    return ModelRef(
+        scheme="oci", path=repository, revision=revision or None, include=include, exclude=exclude
+    )
 
 
 def _parse_ollama(text: str, rest: str) -> ModelRef:
@@ -189,13 +226,13 @@ def _parse_package(text: str, rest: str) -> ModelRef:
     return ModelRef(scheme="package", path=rest)
 
 
-def _globs(text: str, query: str, *, keys: tuple[str, ...]) -> tuple[str, ...]:
-    globs: list[str] = []
+def _globs(text: str, query: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    globs: dict[str, tuple[str, ...]] = {"include": (), "exclude": ()}
     for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in keys or not value:
+        if key not in globs or not value:
             raise UsageError(f"`{key}` in `{text}` is not understood", hint="?include=GLOB,GLOB")
-        globs.extend(value.split(","))
-    return tuple(glob for glob in globs if glob)
+        globs[key] += tuple(glob for glob in value.split(",") if glob)
+    return globs["include"], globs["exclude"]
 
 
 _PARSERS: dict[str, Callable[[str, str], ModelRef]] = {

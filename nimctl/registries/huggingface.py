@@ -7,9 +7,8 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from http import HTTPStatus
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -17,10 +16,10 @@ from nimctl import __version__
 from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError, UsageError
 from nimctl.core.facts import Artifact, DigestAlgorithm, File
 from nimctl.core.http import HttpOptions, origin, refusal
+from nimctl.core.names import checked_digest, near, safe_paths
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef
 from nimctl.http import library_client
-from nimctl.registries.names import checked_digest, near, safe_paths
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -214,8 +213,8 @@ def _no_revision(api: "HfApi", ref: ModelRef) -> NotFoundError:
 
 
 def _included(ref: ModelRef, entries: list["RepoFile"]) -> list["RepoFile"]:
-    """The files that one of the globs matches; all without globs."""
-    found = [entry for entry in entries if not ref.include or _matches(entry.path, ref.include)]
+    """The files that the reference's globs select."""
+    found = [entry for entry in entries if ref.selects(entry.path)]
     if not found:
         wanted = f" that matches {', '.join(ref.include)}" if ref.include else ""
         raise NotFoundError(
@@ -223,11 +222,6 @@ def _included(ref: ModelRef, entries: list["RepoFile"]) -> list["RepoFile"]:
             cause="it has " + _list([entry.path for entry in entries]),
         )
     return found
-
-
-def _matches(path: str, globs: tuple[str, ...]) -> bool:
-    name = PurePosixPath(path).name
-    return any(fnmatchcase(path, glob) or fnmatchcase(name, glob) for glob in globs)
 
 
 def _nonsense(endpoint: str, error: Exception) -> NetworkError:

@@ -5,10 +5,12 @@ from typing import Any
 
 import gguf
 import pytest
-from gguf_fixtures import CASES, convert_case, copy_case, edit_json
+from gguf_fixtures import CASES, DATA, convert_case, copy_case, edit_json
 
 from nimctl.engines.gguf.conversion import read_conversion
 from nimctl.engines.gguf.convert import convert
+from nimctl.engines.gguf.sentencepiece import parse_model
+from nimctl.engines.gguf.vocabulary import Piece, TokenType
 from nimctl.engines.gguf.weights import Precision, encoding
 
 COMMON = {
@@ -140,10 +142,36 @@ def test_rows_that_no_block_of_32_fits_stay_f16() -> None:
 
 def test_generation_ends_at_every_token_that_the_checkpoint_names(tmp_path: Path) -> None:
     checkpoint = copy_case("llama3", tmp_path)
-    edit_json(checkpoint / "generation_config.json", eos_token_id=[373, 375, 374, 9_999])
+    edit_json(checkpoint / "generation_config.json", eos_token_id=[9_999, 373, 375, 374])
     found = read_conversion(checkpoint).metadata
     keys = [f"tokenizer.ggml.{key}_token_id" for key in ("eos", "eot", "eom")]
     assert [found[key] for key in keys] == [375, 373, 374]
+
+
+def test_spaces_of_a_user_defined_piece_are_those_of_the_text() -> None:
+    content = (DATA / "mistral" / "tokenizer.model").read_bytes()
+    text = "\N{LOWER ONE EIGHTH BLOCK}x".encode()
+    piece = b"\x0a" + bytes([len(text)]) + text + b"\x18\4"
+    vocabulary = parse_model(
+        Path("tokenizer.model"), content + b"\x0a" + bytes([len(piece)]) + piece
+    )
+    assert vocabulary.pieces[400] == Piece(text=" x", type=TokenType.USER_DEFINED)
+
+
+def test_the_configuration_decides_on_the_space_before_a_text(tmp_path: Path) -> None:
+    checkpoint = copy_case("mistral", tmp_path)
+    edit_json(checkpoint / "tokenizer_config.json", add_prefix_space=False)
+    assert read_conversion(checkpoint).metadata["tokenizer.ggml.add_space_prefix"] is False
+
+
+def test_the_borders_of_yarn_are_carried_when_they_are_not_the_usual_ones(tmp_path: Path) -> None:
+    checkpoint = copy_case("qwen2", tmp_path)
+    rope = {"type": "yarn", "factor": 2, "beta_fast": 16, "beta_slow": 2}
+    edit_json(checkpoint / "config.json", rope_parameters=None, rope_scaling=rope)
+    found = read_conversion(checkpoint).metadata
+    keys = ("freq_base", "scaling.original_context_length", "scaling.yarn_beta_fast")
+    assert [found[f"qwen2.rope.{key}"] for key in keys] == [10_000.0, 256, 16.0]
+    assert found["qwen2.rope.scaling.yarn_beta_slow"] == 2.0
 
 
 def test_a_padding_token_without_an_embedding_is_left_out(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_directory_names_are_one_safe_path_part(ref: ModelRef) -> None:
         ("ollama://a/b/c", "ollama://[NAMESPACE/]NAME"),
         ("hf://only-one-part", "hf://ORG/REPO"),
         ("hf://a/b@", "hf://ORG/REPO"),
-        ("hf://a/b?exclude=x", "?include=GLOB,GLOB"),
+        ("hf://a/b?only=x", "?include=GLOB,GLOB"),
         ("http://example.com/x.gguf", "#sha256=HEX"),
         ("https://example.com/", "names no file"),
         ("https://user:secret@example.com/x", "~/.netrc"),
@@ -116,6 +116,21 @@ def test_credentials_in_a_url_are_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         ModelRef.parse("https://user:secret@example.com/x")
     assert "secret" not in f"{caught.value.message}{caught.value.cause}{caught.value.hint}"
+
+
+def test_globs_select_by_path_or_name() -> None:
+    ref = ModelRef.parse("hf://a/b?include=*.safetensors,onnx/*&exclude=*-old*")
+    chosen = ["model.safetensors", "sub/x.safetensors", "onnx/model.onnx"]
+    assert all(ref.selects(path) for path in chosen)
+    assert not any(ref.selects(path) for path in ("README.md", "model-old.safetensors"))
+    assert all(ModelRef.parse("hf://a/b").selects(path) for path in chosen)
+
+
+def test_a_reference_is_narrowed_where_it_has_globs() -> None:
+    ref = ModelRef.parse("ngc://a/b:1?file=x.txt")
+    assert str(ref.narrowed(("*.json",), ("y*",))) == "ngc://a/b:1?include=x.txt,*.json&exclude=y*"
+    with pytest.raises(UsageError, match="do not go with"):
+        ModelRef.parse("capitals-demo").narrowed(("x",), ())
 
 
 def test_plain_http_is_taken_from_this_machine_or_with_a_digest() -> None:

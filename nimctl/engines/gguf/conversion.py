@@ -6,12 +6,11 @@ gguf.
 
 from pathlib import Path, PurePath
 
-from nimctl.core.errors import VerificationError
 from nimctl.core.value import Value
 from nimctl.engines.gguf.architecture import Architecture, TensorRule, describe
 from nimctl.engines.gguf.config import Config, read_config
 from nimctl.engines.gguf.metadata import Metadata
-from nimctl.engines.gguf.refusals import corrupt, unsupported
+from nimctl.engines.gguf.refusals import corrupt, missing, unsupported
 from nimctl.engines.gguf.safetensors import StoredTensor, find_tensors
 from nimctl.engines.gguf.tokenizer import read_tokenizer
 
@@ -88,10 +87,7 @@ def match_tensors(
 def _copy(rule: TensorRule, stored: dict[str, StoredTensor]) -> TensorCopy:
     tensor = stored.get(rule.source)
     if tensor is None:
-        raise VerificationError(
-            f"the checkpoint lacks the tensor {rule.source}",
-            hint="download the checkpoint again, with all its files",
-        )
+        raise missing(f"the tensor {rule.source}")
     if tensor.dtype not in SOURCE_DTYPES:
         raise unsupported(
             f"{tensor.name} is stored as {tensor.dtype}, which cannot be converted to GGUF",

@@ -5,8 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from nimctl.core.errors import VerificationError
-from nimctl.engines.gguf.refusals import corrupt
+from nimctl.engines.gguf.refusals import corrupt, missing
 
 T = TypeVar("T")
 
@@ -20,9 +19,7 @@ def read_json(file: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except FileNotFoundError as error:
-        raise VerificationError(
-            f"{file} is missing", hint="download the checkpoint again, with all its files"
-        ) from error
+        raise missing(str(file)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise corrupt(file, str(error)) from error
 

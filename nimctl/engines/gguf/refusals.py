@@ -1,4 +1,4 @@
-"""The two ways in which a checkpoint is refused, in one wording."""
+"""The ways in which a checkpoint is refused, each in one wording."""
 
 from pathlib import Path
 
@@ -18,4 +18,13 @@ def corrupt(file: Path, why: str) -> VerificationError:
     """A file contradicts its format, itself or its neighbours."""
     return VerificationError(
         f"{file} is malformed", cause=why, hint="download the checkpoint again, or tell its author"
+    )
+
+
+def missing(what: str, *, cause: str | None = None) -> VerificationError:
+    """A part that must be there is not."""
+    return VerificationError(
+        f"{what} is missing",
+        cause=cause,
+        hint="download the checkpoint again, with all its files",
     )

@@ -10,10 +10,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from nimctl.core.errors import VerificationError
 from nimctl.core.value import Value
 from nimctl.engines.gguf.jsonfile import read_json
-from nimctl.engines.gguf.refusals import corrupt, unsupported
+from nimctl.engines.gguf.refusals import corrupt, missing, unsupported
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -148,9 +147,5 @@ def _read_shard(index: Path, name: str) -> dict[str, StoredTensor]:
         raise corrupt(index, f"the shard {name!r} is not a plain file name")
     shard = index.with_name(name)
     if not shard.exists():
-        raise VerificationError(
-            f"{shard} is missing",
-            cause=f"{index.name} names it",
-            hint="download the checkpoint again, with all its files",
-        )
+        raise missing(str(shard), cause=f"{index.name} names it")
     return read_header(shard)

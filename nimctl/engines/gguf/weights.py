@@ -117,7 +117,7 @@ def _check_range(tensor: StoredTensor, rows: Floats, target: Encoding) -> None:
     raise UnsupportedModelError(
         f"{tensor.name} has the value {peak:g}, more than {target} can hold",
         cause=f"the largest number of {target} is {_LARGEST[target]:g}",
-        hint="build it with the precision q8_0" if target == "f16" else None,
+        hint="nimctl build-engine MODEL --precision q8_0" if target == "f16" else None,
     )
 
 
