@@ -25,7 +25,10 @@ def plan_pull(request: PullRequest, tools: Tools) -> Plan:
         model = tools.catalog.find(source.path)
         chosen = matching(_candidates(model, host, tools), request.wish)[0]
         source = ModelRef.parse(chosen.profile.source)
-    artifact = _artifact(source, tools, refresh=True)
+    if request.lock is not None:
+        artifact = request.lock.find(source)
+    else:
+        artifact = _artifact(source, tools, refresh=True)
     return decide.plan_pull(source, artifact, _surroundings(artifact, host, tools))
 
 

@@ -27,7 +27,7 @@ def inspect_model(ref: ModelRef, tools: Tools) -> ModelReport:
     Raises:
         NotFoundError: The store has nothing of it.
     """
-    artifacts = _artifacts(ref, tools)
+    artifacts = artifacts_of(ref, tools)
     references = {artifact.reference for artifact in artifacts}
     return ModelReport(
         model=str(ref),
@@ -80,7 +80,12 @@ def _remove_orphans(gone: tuple[Artifact, ...], tools: Tools) -> int:
     return sum(orphans.values())
 
 
-def _artifacts(ref: ModelRef, tools: Tools) -> list[Artifact]:
+def artifacts_of(ref: ModelRef, tools: Tools) -> list[Artifact]:
+    """The pinned artifacts of a model.
+
+    Raises:
+        NotFoundError: The store has nothing of it.
+    """
     if ref.scheme == "catalogue":
         model = tools.catalog.find(ref.path)
         sources = {model.reference, *(profile.source for profile in model.profiles)}

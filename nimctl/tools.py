@@ -30,9 +30,18 @@ LOCAL_SCHEMES = ("file", "package")
 class Tools:
     """All adapters of one nimctl run."""
 
-    def __init__(self, settings: Settings, *, offline: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        offline: bool = False,
+        connections: int | None = None,
+        max_rate: int | None = None,
+    ) -> None:
         self.settings = settings
         self.offline = offline
+        self._connections = connections
+        self._max_rate = max_rate
         self.layout = Layout(home=settings.home)
         self.python = sys.executable
         self._registries: dict[str, Registry] = {}
@@ -131,6 +140,8 @@ class Tools:
         return Transfer(
             self.blobs,
             TransferOptions(
+                connections=self._connections or TransferOptions().connections,
+                max_rate=self._max_rate,
                 proxies=self.settings.proxies,
                 ca_file=self.settings.ca_file,
                 netrc_file=self.settings.netrc_file,

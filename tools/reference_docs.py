@@ -12,6 +12,7 @@ from nimctl.cli.app import nimctl as group
 from nimctl.cli.commands import COMMANDS
 from nimctl.core import plan, reports
 from nimctl.core.errors import MEANINGS
+from nimctl.core.lock import Lock
 from nimctl.core.profile import Model
 from nimctl.core.value import Value
 
@@ -27,6 +28,9 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "inspect-model": (reports.ModelReport, "`inspect` of a model"),
     "inspect-server": (reports.InspectedServer, "`inspect` of a server"),
     "ps": (reports.Servers, "`ps --json`"),
+    "verify": (reports.VerifyReport, "`verify --json`"),
+    "prune": (reports.PruneReport, "`prune --json`"),
+    "lock": (Lock, "`nimctl.lock`"),
     "stop": (reports.Stopped, "`stop --json`"),
     "rm": (reports.Removed, "`rm --json`"),
     "plan": (plan.Plan, "`--dry-run --json`"),

@@ -20,6 +20,8 @@ COMMANDS: dict[str, Entry] = {
     ),
     "list": Entry("list", "Store", "List the models in the store."),
     "inspect": Entry("inspect", "Store", "Show all that is known of a server or a stored model."),
+    "verify": Entry("verify", "Store", "Read stored files again; name and repair what is damaged."),
+    "prune": Entry("prune", "Store", "Remove files that no stored model needs."),
     "rm": Entry("rm", "Store", "Remove a model from the store, or a stopped server."),
     "ps": Entry("ps", "Servers", "List servers."),
     "logs": Entry("logs", "Servers", "Print a server's log."),

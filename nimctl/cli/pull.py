@@ -1,5 +1,7 @@
 """`nimctl pull`."""
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,10 +17,26 @@ from nimctl.cli.options import (
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
+    from nimctl.core.lock import Lock
     from nimctl.core.profile import Wish
     from nimctl.core.reports import Outcome, PullReport
     from nimctl.settings import Settings
     from nimctl.tools import Tools
+
+
+class _Rate(click.ParamType[int]):
+    name = "rate"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", str(value), re.IGNORECASE)
+        rate = (
+            round(float(match[1]) * 1024 ** " KMG".index(match[2].upper() or " ")) if match else 0
+        )
+        if rate < 1:
+            self.fail(f"`{value}` is no rate; use bytes a second, such as 500K or 20M", param, ctx)
+        return rate
 
 
 @click.command(
@@ -29,6 +47,19 @@ MODEL is a catalogue name (nimctl list-profiles shows them), hf://ORG/REPO[@REVI
 https://…[#sha256=HEX], or file:///PATH. An interrupted download goes on where it stopped.""",
 )
 @model_argument
+@click.option("--include", multiple=True, metavar="GLOB", help="Only these files.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Not these files.")
+@click.option("--connections", type=click.IntRange(1, 64), help="Connections at once; default 8.")
+@click.option("--max-rate", type=_Rate(), help="Bytes a second at most, such as 500K or 20M.")
+@click.option("--lock", is_flag=True, help="Write what came into the lock file.")
+@click.option("--locked", is_flag=True, help="Take what the lock file says, and nothing else.")
+@click.option(
+    "--lock-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="nimctl.lock",
+    show_default=True,
+    help="The lock file.",
+)
 @wish_options
 @offline_option
 @dry_run_option
@@ -36,9 +67,17 @@ https://…[#sha256=HEX], or file:///PATH. An interrupted download goes on where
 @click.pass_obj
 def command(
     settings: "Settings",
+    /,
     model: str,
     *,
     wish: "Wish",
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    connections: int | None,
+    max_rate: int | None,
+    lock: bool,
+    locked: bool,
+    lock_file: Path,
     offline: bool,
     dry_run: bool,
     output: "Output",
@@ -50,15 +89,21 @@ def command(
     from nimctl.core.requests import PullRequest
     from nimctl.tools import Tools
 
-    ref = parse_reference(model)
-    with Tools(settings, offline=offline) as tools:
-        plan = api.plan_pull(PullRequest(ref=ref, wish=wish), tools)
+    request = PullRequest(
+        ref=parse_reference(model).narrowed(include, exclude),
+        wish=wish,
+        lock=_read_lock(lock_file) if locked else None,
+    )
+    with Tools(settings, offline=offline, connections=connections, max_rate=max_rate) as tools:
+        plan = api.plan_pull(request, tools)
         if dry_run:
             show(plan, tools, output)
             return
         with output.progress() as progress:
             outcome = execute.run(plan, tools, progress)
         report = _report(model, outcome, tools)
+    if lock:
+        _write_lock(lock_file, outcome)
     output.data(
         report,
         lambda: [
@@ -66,6 +111,26 @@ def command(
             f"{size(report.bytes_fetched)} fetched, {size(report.bytes_reused)} were there",
         ],
     )
+
+
+def _read_lock(path: Path) -> "Lock":
+    from nimctl import documents
+    from nimctl.core.errors import NotFoundError
+    from nimctl.core.lock import Lock
+
+    lock = documents.read(path, Lock)
+    if lock is None:
+        raise NotFoundError(f"there is no lock file {path}", hint="nimctl pull MODEL --lock")
+    return lock
+
+
+def _write_lock(path: Path, outcome: "Outcome") -> None:
+    from nimctl import documents
+    from nimctl.core.lock import Lock
+
+    if outcome.artifact is not None:
+        before = documents.read(path, Lock) or Lock()
+        documents.write(path, before.holding(outcome.artifact))
 
 
 def _report(model: str, outcome: "Outcome", tools: "Tools") -> "PullReport":

@@ -68,7 +68,10 @@ def plan_pull(source: ModelRef, artifact: Artifact, around: Surroundings) -> Pla
     """
     missing = _missing(artifact, around.inventory)
     _check_disk(f"the download of {source}", _size(missing), around)
-    return Plan(steps=(Fetch(reference=str(source), artifact=artifact, missing=missing),))
+    fetch = Fetch(reference=str(source), artifact=artifact, missing=missing)
+    free = around.host.disk_free_bytes
+    note = f"{_size(missing):,} bytes to fetch, {free:,} free under {around.layout.home}"
+    return Plan(steps=(fetch,), notes=(note,))
 
 
 def plan_build(target: Target, around: Surroundings) -> Plan:

@@ -132,6 +132,35 @@ class Removed(Value):
     bytes_freed: int
 
 
+class Damage(Value):
+    """A file that is not what it was: `state` is `damaged` or `missing`; `engine` is its key."""
+
+    reference: str
+    path: str
+    sha256: str
+    state: str
+    engine: str | None = None
+
+
+class VerifyReport(Value):
+    """What `verify` found; sizes in bytes."""
+
+    schema_version: int = 1
+    files_checked: int
+    bytes_checked: int
+    damaged: tuple[Damage, ...]
+    repaired: bool
+
+
+class PruneReport(Value):
+    """What `prune` removed, or would remove: sha256 of blobs, ids of unfinished transfers."""
+
+    schema_version: int = 1
+    blobs: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    bytes_freed: int
+
+
 class Stopped(Value):
     """What `stop` did: names of servers, by how they ended."""
 

@@ -1,15 +1,17 @@
 """What a user asked for, as values; `cli/` makes them and nothing changes them."""
 
+from nimctl.core.lock import Lock
 from nimctl.core.profile import Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.value import Value
 
 
 class PullRequest(Value):
-    """Bring a model into the store."""
+    """Bring a model into the store; with `lock`, what that says and nothing else."""
 
     ref: ModelRef
     wish: Wish = Wish()
+    lock: Lock | None = None
 
 
 class BuildRequest(Value):

@@ -35,11 +35,11 @@ class ModelStore:
                 f"{artifact.reference} was not fetched whole",
                 hint=f"nimctl pull '{artifact.reference}'",
             )
+        blobs = {file.path: self._blobs.path(file.sha256 or "") for file in artifact.files}
         mark = directory / _MARK
         with self._lock(directory):
-            if mark.is_file() and mark.read_text() == digest and _intact(artifact, directory):
+            if mark.is_file() and mark.read_text() == digest and _are_linked(blobs, directory):
                 return False
-            blobs = {file.path: self._blobs.path(file.sha256 or "") for file in artifact.files}
             staged = _linked(directory, blobs)
             (staged / _MARK).write_text(digest)
             _replace(staged, directory)
@@ -49,7 +49,7 @@ class ModelStore:
         """Link an engine's files into `directory`; False when they lie there already."""
         files = {path.name: path for path in engine.iterdir() if path.is_file()}
         with self._lock(directory):
-            if all(_same(directory / name, path) for name, path in files.items()):
+            if _are_linked(files, directory):
                 return False
             _replace(_linked(directory, files), directory)
             return True
@@ -98,12 +98,9 @@ def _replace(staged: Path, directory: Path) -> None:
     shutil.rmtree(old)
 
 
-def _intact(artifact: Artifact, directory: Path) -> bool:
-    return all((directory / file.path).is_file() for file in artifact.files)
-
-
-def _same(one: Path, other: Path) -> bool:
+def _are_linked(files: Mapping[str, Path], directory: Path) -> bool:
+    # A repaired blob is a new file: what is linked to the damaged one has to go.
     try:
-        return one.samefile(other)
+        return all((directory / name).samefile(source) for name, source in files.items())
     except FileNotFoundError:
         return False

@@ -387,17 +387,19 @@ def test_a_second_ctrl_c_kills_a_server_that_is_still_at_work(
 ) -> None:
     child, url = foreground(environ, "--max-num-seqs", "1")
     server = identify(run("ps", "--json").json["servers"][0]["pid"])
-    # An answer without an end keeps the server from stopping by itself.
-    body = json.dumps({"prompt": "The", "max_tokens": -1, "ignore_eos": True, "stream": True})
-    request = urllib.request.Request(f"{url}/completions", body.encode())
-    with urllib.request.urlopen(request, timeout=60) as endless:
-        assert endless.readline().startswith(b"data:")
+    # Sixty answers as long as the context, one after the other, keep it at work for seconds.
+    body = json.dumps({"prompt": ["The"] * 60, "max_tokens": -1, "ignore_eos": True}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    port = int(url.removesuffix("/v1").rpartition(":")[2])
+    metrics = f"{url.removesuffix('/v1')}/metrics"
+    with socket.create_connection(("127.0.0.1", port)) as busy:
+        busy.sendall(head.encode() + body)
+        until(lambda: b"requests_deferred 0" not in urllib.request.urlopen(metrics).read())
         child.send_signal(signal.SIGINT)
         assert child.stderr is not None
         for line in child.stderr:
             if line.startswith("stopping"):
                 break
-        time.sleep(0.1)
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=60)
     assert child.returncode == 130

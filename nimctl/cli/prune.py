@@ -1,0 +1,35 @@
+"""`nimctl prune`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nimctl.cli.options import output_options
+
+if TYPE_CHECKING:
+    from nimctl.cli.render import Output
+    from nimctl.settings import Settings
+
+
+@click.command(
+    "prune",
+    help="""Remove files that no stored model needs.
+
+Unfinished downloads stay, so that they can go on, unless --unfinished is given.""",
+)
+@click.option("--unfinished", is_flag=True, help="Also the parts of unfinished downloads.")
+@click.option("--dry-run", is_flag=True, help="Only count them.")
+@output_options
+@click.pass_obj
+def command(settings: "Settings", /, *, unfinished: bool, dry_run: bool, output: "Output") -> None:
+    """Remove, or count."""
+    from nimctl import upkeep
+    from nimctl.cli.render import size
+    from nimctl.tools import Tools
+
+    with Tools(settings) as tools:
+        report = upkeep.prune(tools, unfinished=unfinished, remove=not dry_run)
+    word = "would free" if dry_run else "freed"
+    files, parts = len(report.blobs), len(report.unfinished)
+    line = f"{files} files, {parts} unfinished downloads: {word} {size(report.bytes_freed)}"
+    output.data(report, lambda: [line])

@@ -1,0 +1,125 @@
+"""Keeping the store sound: what is damaged, and what nobody needs."""
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from nimctl import execute, stored
+from nimctl.core.engine import Engine
+from nimctl.core.events import Emit, Finished, Started
+from nimctl.core.facts import Artifact, File
+from nimctl.core.plan import Fetch, Plan
+from nimctl.core.refs import ModelRef
+from nimctl.core.reports import Damage, PruneReport, VerifyReport
+from nimctl.tools import Tools
+
+
+def verify(refs: Iterable[ModelRef], tools: Tools, emit: Emit) -> VerifyReport:
+    """Read every file of these models again, and of all models when none is named.
+
+    Raises:
+        NotFoundError: The store has nothing of a model.
+    """
+    artifacts = [one for ref in refs for one in stored.artifacts_of(ref, tools)]
+    chosen = artifacts or list(tools.artifacts.all())
+    references = {artifact.reference for artifact in chosen}
+    engines = [engine for engine in tools.engines.all() if engine.reference in references]
+    damaged = [*_damaged_blobs(chosen, tools, emit), *_damaged_engines(engines, tools, emit)]
+    sizes = [file.size or 0 for artifact in chosen for file in artifact.files]
+    sizes += [file.size for engine in engines for file in engine.files]
+    return VerifyReport(
+        files_checked=len(sizes), bytes_checked=sum(sizes), damaged=tuple(damaged), repaired=False
+    )
+
+
+def repair(report: VerifyReport, tools: Tools, emit: Emit) -> None:
+    """Fetch damaged files again, and only these; damaged engines go and are built when needed."""
+    for damage in report.damaged:
+        if damage.engine is None:
+            tools.blobs.remove(damage.sha256)
+        elif tools.engines.find(damage.engine) is not None:
+            tools.engines.remove(damage.engine)
+    steps = tuple(_fetches(report, tools))
+    execute.run(Plan(steps=steps), tools, emit)
+
+
+def prune(tools: Tools, *, unfinished: bool, remove: bool) -> PruneReport:
+    """Find blobs that no model refers to, and with `unfinished` the parts of downloads.
+
+    `remove` tells whether they go, or are only counted.
+    """
+    used = {file.sha256 for artifact in tools.artifacts.all() for file in artifact.files}
+    blobs = [sha256 for sha256 in tools.blobs if sha256 not in used]
+    partials = sorted(tools.layout.partial("x").parent.glob("*")) if unfinished else []
+    freed = sum(tools.blobs.path(sha256).stat().st_size for sha256 in blobs)
+    freed += sum(_disk_usage(path) for path in partials)
+    if remove:
+        for sha256 in blobs:
+            tools.blobs.remove(sha256)
+        for path in partials:
+            shutil.rmtree(path)
+    return PruneReport(
+        blobs=tuple(blobs), unfinished=tuple(path.name for path in partials), bytes_freed=freed
+    )
+
+
+def _fetches(report: VerifyReport, tools: Tools) -> Iterator[Fetch]:
+    references = sorted({one.reference for one in report.damaged if one.engine is None})
+    for reference in references:
+        artifact = tools.artifacts.pinned(ModelRef.parse(reference))
+        if artifact is not None:
+            gone = tuple(file for file in artifact.files if not tools.blobs.has(file.sha256 or ""))
+            yield Fetch(reference=reference, artifact=artifact, missing=gone)
+
+
+def _damaged_blobs(artifacts: list[Artifact], tools: Tools, emit: Emit) -> Iterator[Damage]:
+    for artifact in artifacts:
+        for file in artifact.files:
+            emit(Started(task=file.path, title=file.path, total=file.size))
+            state = _state_of_blob(file, tools)
+            emit(Finished(task=file.path, note=state))
+            if state != "sound":
+                sha256 = file.sha256 or ""
+                yield Damage(
+                    reference=artifact.reference, path=file.path, sha256=sha256, state=state
+                )
+
+
+def _state_of_blob(file: File, tools: Tools) -> str:
+    try:
+        return "sound" if tools.blobs.check(file.sha256 or "") else "damaged"
+    except FileNotFoundError:
+        return "missing"
+
+
+def _damaged_engines(engines: list[Engine], tools: Tools, emit: Emit) -> Iterator[Damage]:
+    for engine in engines:
+        for file in engine.files:
+            path = tools.engines.path(engine.key) / file.path
+            emit(Started(task=str(path), title=str(path), total=file.size))
+            state = _state_of_file(path, file.sha256)
+            emit(Finished(task=str(path), note=state))
+            if state != "sound":
+                yield Damage(
+                    reference=engine.reference,
+                    path=file.path,
+                    sha256=file.sha256,
+                    state=state,
+                    engine=engine.key,
+                )
+
+
+def _state_of_file(path: Path, sha256: str) -> str:
+    try:
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "missing"
+    return "sound" if actual == sha256 else "damaged"
+
+
+def _disk_usage(directory: Path) -> int:
+    # Parts are preallocated and sparse: what counts is the blocks that they take.
+    block = 512
+    return sum(path.stat().st_blocks * block for path in directory.rglob("*"))
