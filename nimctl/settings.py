@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nimctl import credentials
 from nimctl.core.errors import UsageError
 from nimctl.core.value import Value
+from nimctl.credentials import Credentials
 
 _PREFIX = "NIMCTL_"
 _ENVIRONMENT_ONLY = ("NIMCTL_HOME", "NIMCTL_CONFIG")
@@ -21,15 +23,17 @@ _ENVIRONMENT_ONLY = ("NIMCTL_HOME", "NIMCTL_CONFIG")
 class Settings(Value):
     """What the environment and config.toml say.
 
-    `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token` is a
-    secret.
+    `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token` and
+    `logins` are secrets.
     """
 
     home: str
+    credentials_file: str
     flags: dict[str, dict[str, Any]] = {}
     color: bool = True
     hf_endpoint: str = "https://huggingface.co"
     hf_token: str | None = None
+    logins: Credentials = Credentials()
     hf_cache: str | None = None
     hf_offline: bool = False
     proxies: dict[str, str] = {}
@@ -57,13 +61,17 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
     home = environ.get("NIMCTL_HOME") or config.pop("home", None) or data_home / "nimctl"
     config.pop("home", None)
     names = {name.upper().replace("-", "_"): name for name in commands}
+    kept = config_home / "nimctl" / "credentials.json"
+    logins = credentials.load(kept)
     hf_home = Path(environ.get("HF_HOME") or user / ".cache" / "huggingface")
     return Settings(
         home=str(Path(home).expanduser().absolute()),
+        credentials_file=str(kept),
+        logins=logins,
         flags=_flags(environ, config, names),
         color=not environ.get("NO_COLOR") and environ.get("TERM") != "dumb",
         hf_endpoint=environ.get("HF_ENDPOINT") or "https://huggingface.co",
-        hf_token=_hf_token(environ, hf_home),
+        hf_token=_hf_token(environ, logins, hf_home),
         hf_cache=environ.get("HF_HUB_CACHE") or str(hf_home / "hub"),
         hf_offline=_truthy(environ.get("HF_HUB_OFFLINE")),
         proxies=_proxies(environ),
@@ -111,8 +119,8 @@ def _flags(
     return flags
 
 
-def _hf_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
-    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
+def _hf_token(environ: Mapping[str, str], logins: Credentials, hf_home: Path) -> str | None:
+    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN") or logins.hf
     if token:
         return token.strip()
     try:

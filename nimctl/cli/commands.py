@@ -23,6 +23,8 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry("verify", "Store", "Read stored files again; name and repair what is damaged."),
     "prune": Entry("prune", "Store", "Remove files that no stored model needs."),
     "rm": Entry("rm", "Store", "Remove a model from the store, or a stopped server."),
+    "login": Entry("login", "Registries", "Keep a registry's token or password."),
+    "logout": Entry("logout", "Registries", "Forget a registry's token or password."),
     "ps": Entry("ps", "Servers", "List servers."),
     "logs": Entry("logs", "Servers", "Print a server's log."),
     "stop": Entry("stop", "Servers", "Stop servers; requests in flight are finished."),

@@ -1,0 +1,58 @@
+"""`nimctl login`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nimctl.cli.options import output_options
+
+if TYPE_CHECKING:
+    from nimctl.cli.render import Output
+    from nimctl.settings import Settings
+
+
+@click.command(
+    "login",
+    help="""Keep a token or password in a file that only you can read.
+
+REGISTRY is hf (Hugging Face), ngc, or the host of an OCI registry. The secret is asked for, or read
+from standard input; it is never an argument. HF_TOKEN and NGC_API_KEY go before what is kept.""",
+)
+@click.argument("registry", metavar="REGISTRY")
+@click.option("-u", "--username", metavar="NAME", help="User name, for an OCI registry.")
+@click.option("--password-stdin", is_flag=True, help="Read the secret from standard input.")
+@output_options
+@click.pass_obj
+def command(
+    settings: "Settings",
+    /,
+    registry: str,
+    *,
+    username: str | None,
+    password_stdin: bool,
+    output: "Output",
+) -> None:
+    """Ask, and keep."""
+    from nimctl import credentials
+
+    path = Path(settings.credentials_file)
+    known = credentials.load(path)
+    if registry not in ("hf", "ngc") and not username:
+        username = click.prompt("User name", err=True)
+    secret = _secret(registry, from_stdin=password_stdin)
+    credentials.save(path, known.having(registry, username, secret))
+    output.note(f"kept in {path}")
+
+
+def _secret(registry: str, *, from_stdin: bool) -> str:
+    if from_stdin:
+        secret = sys.stdin.readline().strip()
+    elif sys.stdin.isatty():
+        secret = click.prompt(f"Secret for {registry}", hide_input=True, err=True).strip()
+    else:
+        raise click.UsageError("there is no terminal to ask on; give --password-stdin")
+    if not secret:
+        raise click.UsageError("the secret is empty")
+    return secret

@@ -1,0 +1,33 @@
+"""`nimctl logout`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nimctl.cli.options import output_options
+
+if TYPE_CHECKING:
+    from nimctl.cli.render import Output
+    from nimctl.settings import Settings
+
+
+@click.command("logout", help="Forget what `nimctl login` kept for hf, ngc or a registry's host.")
+@click.argument("registry", metavar="REGISTRY")
+@output_options
+@click.pass_obj
+def command(settings: "Settings", /, registry: str, *, output: "Output") -> None:
+    """Forget one entry."""
+    from nimctl import credentials
+    from nimctl.core.errors import NotFoundError
+
+    path = Path(settings.credentials_file)
+    known = credentials.load(path)
+    if registry not in known.names():
+        there = ", ".join(known.names())
+        raise NotFoundError(
+            f"nothing is kept for `{registry}`",
+            cause=f"there is {there}" if there else "there is nothing at all",
+        )
+    credentials.save(path, known.without(registry))
+    output.note(f"removed from {path}")
