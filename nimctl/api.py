@@ -7,7 +7,7 @@ from nimctl.core import checkpoint, decide
 from nimctl.core.decide import Surroundings, Target
 from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact, Host, Inventory, carry_digests
-from nimctl.core.memory import default_capacity, memory_need
+from nimctl.core.memory import ANY_CAPACITY, CapacityWish, default_capacity, memory_need
 from nimctl.core.plan import Plan
 from nimctl.core.profile import Candidate, Model, Wish, judge, matching, rank
 from nimctl.core.refs import ModelRef
@@ -43,8 +43,7 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     """Plan a server, with everything that it still needs."""
     host = tools.host()
     port = _port(request)
-    capacity = (request.max_model_len, request.max_num_seqs)
-    target = _target(request.ref, request.wish, host, tools, capacity=capacity)
+    target = _target(request.ref, request.wish, host, tools, request.capacity)
     around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
     return decide.plan_serve(request, target, around)
 
@@ -66,8 +65,7 @@ def _target(
     wish: Wish,
     host: Host,
     tools: Tools,
-    *,
-    capacity: tuple[int | None, int | None] = (None, None),
+    capacity: CapacityWish = ANY_CAPACITY,
 ) -> Target:
     artifact = None
     if ref.scheme == "catalogue":
@@ -75,7 +73,7 @@ def _target(
     else:
         artifact = _artifact(ref, tools, refresh=False)
         model = _unlisted(ref, artifact, tools)
-    chosen = matching(_candidates(model, host, tools, capacity=capacity), wish)[0]
+    chosen = matching(_candidates(model, host, tools, capacity), wish)[0]
     if artifact is None:
         artifact = _artifact(ModelRef.parse(chosen.profile.source), tools, refresh=False)
     return Target(
@@ -88,16 +86,10 @@ def _target(
 
 
 def _candidates(
-    model: Model,
-    host: Host,
-    tools: Tools,
-    *,
-    capacity: tuple[int | None, int | None] = (None, None),
+    model: Model, host: Host, tools: Tools, capacity: CapacityWish = ANY_CAPACITY
 ) -> Iterable[Candidate]:
     available = host.memory_available_bytes
-    room = default_capacity(
-        model.architecture, available, max_model_len=capacity[0], max_num_seqs=capacity[1]
-    )
+    room = default_capacity(model.architecture, available, capacity)
     for profile in model.profiles:
         memory = memory_need(model.architecture, profile.precision, room, available)
         candidate = judge(profile, host, memory, cached=False)

@@ -44,7 +44,7 @@ def command(
     """Argv to request, request to plan, plan to outcome, outcome to words."""
     from nimctl import api, execute
     from nimctl.cli.dry_run import show
-    from nimctl.cli.render import size
+    from nimctl.cli.units import size
     from nimctl.core.reports import BuildReport
     from nimctl.core.requests import BuildRequest
     from nimctl.tools import Tools

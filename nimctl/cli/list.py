@@ -30,7 +30,8 @@ def command(settings: "Settings", *, output: "Output") -> None:
 
 
 def _lines(report: "StoredModels") -> "Iterator[str]":
-    from nimctl.cli.render import ago, size, table
+    from nimctl.cli.render import table
+    from nimctl.cli.units import ago, size
 
     rows = [
         (

@@ -73,7 +73,8 @@ def _listed(model: "Model", candidates: "list[Candidate]") -> "ListedModel":
 
 
 def _lines(host: "Host", models: "list[ListedModel]") -> "Iterator[str]":
-    from nimctl.cli.render import size, table
+    from nimctl.cli.render import table
+    from nimctl.cli.units import size
 
     gpus = ", ".join(gpu.name for gpu in host.gpus) or "no NVIDIA GPU"
     yield (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 import msgspec
 
-from nimctl.cli.render import size
+from nimctl.cli.units import size
 from nimctl.core.events import Event, Finished, Noted, Progressed, Started
 
 if TYPE_CHECKING:

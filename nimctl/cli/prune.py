@@ -24,7 +24,7 @@ Unfinished downloads stay, so that they can go on, unless --unfinished is given.
 def command(settings: "Settings", /, *, unfinished: bool, dry_run: bool, output: "Output") -> None:
     """Remove, or count."""
     from nimctl import upkeep
-    from nimctl.cli.render import size
+    from nimctl.cli.units import size
     from nimctl.tools import Tools
 
     with Tools(settings) as tools:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(settings: "Settings", *, all_: bool, output: "Output") -> None:
     """List servers."""
-    from nimctl.cli.render import duration, table
+    from nimctl.cli.render import table
+    from nimctl.cli.units import duration
     from nimctl.core.reports import Servers
     from nimctl.tools import Tools
 

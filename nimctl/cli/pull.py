@@ -85,7 +85,7 @@ def command(
     """Argv to request, request to plan, plan to outcome, outcome to words."""
     from nimctl import api, execute
     from nimctl.cli.dry_run import show
-    from nimctl.cli.render import size
+    from nimctl.cli.units import size
     from nimctl.core.requests import PullRequest
     from nimctl.tools import Tools
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,8 +11,6 @@ from nimctl.core.value import Value
 
 if TYPE_CHECKING:
     from nimctl.cli.progress import Progress
-
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 class Output:
@@ -65,29 +62,3 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-
-
-def size(count: int | None) -> str:
-    """Bytes in the largest binary unit that leaves one digit, with one decimal."""
-    if count is None:
-        return "unknown"
-    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if count >= 1 << scale:
-            return f"{count / (1 << scale):.1f} {unit}"
-    return f"{count} B"
-
-
-def duration(seconds: float) -> str:
-    """For example `12 s`, `3 min`, `5 h`, `2 days`."""
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    if seconds < 2 * _DAY:
-        return f"{seconds / _HOUR:.0f} h"
-    return f"{seconds / _DAY:.0f} days"
-
-
-def ago(moment: str) -> str:
-    """How long ago an RFC 3339 time was."""
-    return duration((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()) + " ago"

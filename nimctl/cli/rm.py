@@ -55,7 +55,7 @@ def _remove_server(name: str, tools: "Tools") -> "Removed":
 
 
 def _lines(report: "Removed") -> "Iterator[str]":
-    from nimctl.cli.render import size
+    from nimctl.cli.units import size
 
     if report.model:
         yield f"removed model {report.model}, {size(report.bytes_freed)} freed"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import assert_never
 from urllib.parse import unquote, urlsplit
 
-from nimctl.cli.render import size
+from nimctl.cli.units import size
 from nimctl.core.facts import File
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE
 from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan

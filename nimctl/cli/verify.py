@@ -49,7 +49,7 @@ def command(
 
 
 def _lines(report: "VerifyReport") -> "Iterator[str]":
-    from nimctl.cli.render import size
+    from nimctl.cli.units import size
 
     for one in report.damaged:
         where = f"engine {one.engine[:12]} of {one.reference}" if one.engine else one.reference

@@ -158,12 +158,8 @@ def _launch(
     exposed = request.host not in ("127.0.0.1", "::1", "localhost")
     generate = exposed and request.auth and request.api_key_file is None
     key_file = str(around.layout.server(name) / "api-key") if generate else request.api_key_file
-    capacity = default_capacity(
-        target.architecture,
-        around.host.memory_available_bytes,
-        max_model_len=request.max_model_len,
-        max_num_seqs=request.max_num_seqs,
-    )
+    available = around.host.memory_available_bytes
+    capacity = default_capacity(target.architecture, available, request.capacity)
     options = EmbeddedOptions(
         engine=str(_engine_path(target, around.layout)),
         alias=target.model,

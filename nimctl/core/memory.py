@@ -45,6 +45,16 @@ class Capacity(Value):
     max_num_seqs: int
 
 
+class CapacityWish(Value):
+    """A capacity as far as it was asked for."""
+
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+
+
+ANY_CAPACITY = CapacityWish()
+
+
 def kv_bytes_per_token(architecture: Architecture) -> int:
     """Keys and values of one token in all layers, in f16."""
     heads = architecture.kv_heads * architecture.head_dim
@@ -52,11 +62,7 @@ def kv_bytes_per_token(architecture: Architecture) -> int:
 
 
 def default_capacity(
-    architecture: Architecture | None,
-    available_bytes: int,
-    *,
-    max_model_len: int | None = None,
-    max_num_seqs: int | None = None,
+    architecture: Architecture | None, available_bytes: int, wish: CapacityWish
 ) -> Capacity:
     """Fill in what was not asked for.
 
@@ -64,9 +70,9 @@ def default_capacity(
     and 1 whose KV cache takes at most a quarter of the free memory.
     """
     longest = architecture.context_length if architecture else _DEFAULT_CONTEXT
-    context = max_model_len or min(longest, _DEFAULT_CONTEXT)
-    if max_num_seqs:
-        return Capacity(max_model_len=context, max_num_seqs=max_num_seqs)
+    context = wish.max_model_len or min(longest, _DEFAULT_CONTEXT)
+    if wish.max_num_seqs:
+        return Capacity(max_model_len=context, max_num_seqs=wish.max_num_seqs)
     if architecture is None:
         return Capacity(max_model_len=context, max_num_seqs=1)
     budget = available_bytes * _KV_SHARE

@@ -1,6 +1,7 @@
 """What a user asked for, as values; `cli/` makes them and nothing changes them."""
 
 from nimctl.core.lock import Lock
+from nimctl.core.memory import CapacityWish
 from nimctl.core.profile import Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.value import Value
@@ -44,3 +45,8 @@ class ServeRequest(Value):
     embeddings: bool = False
     lora: tuple[str, ...] = ()
     engine_arguments: tuple[str, ...] = ()
+
+    @property
+    def capacity(self) -> CapacityWish:
+        """The capacity that was asked for."""
+        return CapacityWish(max_model_len=self.max_model_len, max_num_seqs=self.max_num_seqs)

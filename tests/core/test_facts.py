@@ -1,6 +1,6 @@
 import msgspec
 
-from nimctl.core.facts import Artifact, File, carry_digests
+from nimctl.core.facts import Artifact, DigestAlgorithm, File, carry_digests
 
 
 def artifact(*files: File) -> Artifact:
@@ -35,7 +35,7 @@ def test_digests_are_carried_over_while_nothing_changed() -> None:
 
 
 def test_an_equal_git_digest_carries_the_sha256_over() -> None:
-    git = {"git-sha1": "3" * 40}
+    git: dict[DigestAlgorithm, str] = {"git-sha1": "3" * 40}
     before = File(path="a", url="u", size=3, digests={**git, "sha256": "1" * 64})
     again = File(path="a", url="u", size=3, digests=git)
     other = File(path="a", url="u", size=3, digests={"git-sha1": "4" * 40})

@@ -4,7 +4,9 @@ from hypothesis import strategies as st
 
 from nimctl.core.facts import Architecture
 from nimctl.core.memory import (
+    ANY_CAPACITY,
     Capacity,
+    CapacityWish,
     decoding_threads,
     default_capacity,
     kv_bytes_per_token,
@@ -60,13 +62,13 @@ def test_the_context_that_is_said_to_fit_fits(available: int) -> None:
 def test_more_memory_never_gives_fewer_sequences(one: int, other: int) -> None:
     less, more = sorted((one, other))
     assert (
-        default_capacity(LLAMA_8B, less).max_num_seqs
-        <= default_capacity(LLAMA_8B, more).max_num_seqs
+        default_capacity(LLAMA_8B, less, ANY_CAPACITY).max_num_seqs
+        <= default_capacity(LLAMA_8B, more, ANY_CAPACITY).max_num_seqs
     )
 
 
 def test_what_was_asked_for_is_not_changed() -> None:
-    room = default_capacity(LLAMA_8B, GIB, max_model_len=4096, max_num_seqs=16)
+    room = default_capacity(LLAMA_8B, GIB, CapacityWish(max_model_len=4096, max_num_seqs=16))
     assert (room.max_model_len, room.max_num_seqs) == (4096, 16)
 
 
