@@ -6,7 +6,7 @@ import resource
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -25,7 +25,7 @@ def wall_s(action: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def in_turns(candidates: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+def in_turns(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """Median of each candidate, run A B C A B C …, so that a slow moment hits all."""
     figures: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):

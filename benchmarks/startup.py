@@ -16,7 +16,7 @@ def main() -> None:
     """Print a table: median CPU, and the ratio to bare Python."""
     with tempfile.TemporaryDirectory() as home:
         environ = {"HOME": home, "PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1"}
-        commands = {
+        commands: dict[str, list[str | Path]] = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "nimctl --version": [BIN / "nimctl", "--version"],
             "nimctl --help": [BIN / "nimctl", "--help"],

@@ -161,10 +161,12 @@ def _surroundings(
 def _inventory(artifact: Artifact, candidate: Candidate | None, tools: Tools) -> Inventory:
     digests = (file.sha256 for file in artifact.files)
     blobs = frozenset(sha256 for sha256 in digests if sha256 and tools.blobs.has(sha256))
+    pinned = tools.artifacts.pinned(ModelRef.parse(artifact.reference)) == artifact
     if candidate is None or artifact.digest is None:
-        return Inventory(blobs=blobs)
+        return Inventory(pinned=pinned, blobs=blobs)
     key = decide.recipe_for(candidate, tools.builder.version).key(artifact.digest)
-    return Inventory(blobs=blobs, engines=frozenset([key] if tools.engines.find(key) else []))
+    engines = frozenset([key] if tools.engines.find(key) else [])
+    return Inventory(pinned=pinned, blobs=blobs, engines=engines)
 
 
 def _port(request: ServeRequest) -> int:

@@ -1,5 +1,6 @@
 """Tokens that `nimctl login` keeps: one file that only its owner can read."""
 
+import base64
 import os
 import secrets
 import stat
@@ -15,24 +16,26 @@ from nimctl.core.value import Value
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-class Login(Value):
-    """A user name and password of one registry host."""
+class Auth(Value):
+    """A user name and password, joined and encoded as Docker's config.json has them."""
 
-    username: str
-    password: str
+    auth: str
 
     def __repr__(self) -> str:
         """Without the secret."""
-        return f"Login(username={self.username!r})"
+        return "Auth()"
 
 
 class Credentials(Value):
-    """Tokens of Hugging Face and NGC, and logins by registry host."""
+    """Tokens of Hugging Face and NGC, and logins by registry host.
+
+    `auths` has the form of Docker's config.json, so that what reads that reads this file too.
+    """
 
     schema_version: int = 1
     hf: str | None = None
     ngc: str | None = None
-    registries: dict[str, Login] = {}
+    auths: dict[str, Auth] = {}
 
     def __repr__(self) -> str:
         """Without the secrets."""
@@ -41,21 +44,21 @@ class Credentials(Value):
     def names(self) -> list[str]:
         """What there are credentials for."""
         known = [name for name in ("hf", "ngc") if getattr(self, name)]
-        return [*known, *sorted(self.registries)]
+        return [*known, *sorted(self.auths)]
 
     def having(self, name: str, username: str | None, secret: str) -> Self:
         """With one entry added or replaced; `name` is hf, ngc or a registry's host."""
         if name in ("hf", "ngc"):
             return msgspec.structs.replace(self, **{name: secret})
-        login = Login(username=username or "", password=secret)
-        return msgspec.structs.replace(self, registries={**self.registries, name: login})
+        pair = base64.b64encode(f"{username or ''}:{secret}".encode()).decode()
+        return msgspec.structs.replace(self, auths={**self.auths, name: Auth(auth=pair)})
 
     def without(self, name: str) -> Self:
         """With one entry removed."""
         if name in ("hf", "ngc"):
             return msgspec.structs.replace(self, **{name: None})
-        left = {host: login for host, login in self.registries.items() if host != name}
-        return msgspec.structs.replace(self, registries=left)
+        left = {host: auth for host, auth in self.auths.items() if host != name}
+        return msgspec.structs.replace(self, auths=left)
 
 
 def load(path: Path) -> Credentials:

@@ -23,8 +23,8 @@ _ENVIRONMENT_ONLY = ("NIMCTL_HOME", "NIMCTL_CONFIG")
 class Settings(Value):
     """What the environment and config.toml say.
 
-    `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token` and
-    `logins` are secrets.
+    `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token`,
+    `ngc_api_key`, `ngc_guest_token` and `logins` are secrets.
     """
 
     home: str
@@ -36,6 +36,12 @@ class Settings(Value):
     logins: Credentials = Credentials()
     hf_cache: str | None = None
     hf_offline: bool = False
+    docker_auth_files: tuple[str, ...] = ()
+    ngc_api_key: str | None = None
+    ngc_guest_token: str | None = None
+    ngc_config: str
+    ngc_api_url: str = "https://api.ngc.nvidia.com"
+    ngc_auth_url: str = "https://authn.nvidia.com"
     proxies: dict[str, str] = {}
     ca_file: str | None = None
     netrc_file: str | None = None
@@ -74,6 +80,15 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         hf_token=_hf_token(environ, logins, hf_home),
         hf_cache=environ.get("HF_HUB_CACHE") or str(hf_home / "hub"),
         hf_offline=_truthy(environ.get("HF_HUB_OFFLINE")),
+        # Which goes first is documented for NIM; the rest of NVIDIA's tools read only one of them.
+        ngc_api_key=_first(environ, "NGC_CLI_API_KEY", "NGC_API_KEY") or logins.ngc,
+        ngc_guest_token=_first(environ, "NGC_CLI_GUEST_TOKEN"),
+        ngc_config=str(Path(environ.get("NGC_CLI_HOME") or user) / ".ngc" / "config"),
+        ngc_api_url=_first(environ, "NGC_CLI_API_URL", "NGC_API_ENDPOINT")
+        or "https://api.ngc.nvidia.com",
+        ngc_auth_url=_first(environ, "NGC_CLI_AUTH_URL", "NGC_AUTH_ENDPOINT")
+        or "https://authn.nvidia.com",
+        docker_auth_files=_docker_auth_files(environ, user, config_home),
         proxies=_proxies(environ),
         ca_file=environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE"),
         netrc_file=environ.get("NETRC") or str(user / ".netrc"),
@@ -130,6 +145,22 @@ def _hf_token(environ: Mapping[str, str], logins: Credentials, hf_home: Path) ->
         return None
 
 
+def _docker_auth_files(
+    environ: Mapping[str, str], user: Path, config_home: Path
+) -> tuple[str, ...]:
+    """Own logins first, then where podman and docker keep theirs (containers-auth.json(5))."""
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    docker = Path(environ.get("DOCKER_CONFIG") or user / ".docker")
+    places = (
+        config_home / "nimctl" / "credentials.json",
+        environ.get("REGISTRY_AUTH_FILE"),
+        Path(runtime) / "containers" / "auth.json" if runtime else None,
+        config_home / "containers" / "auth.json",
+        docker / "config.json",
+    )
+    return tuple(str(place) for place in places if place)
+
+
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
     # curl and Python read both spellings, the lower-case one first.
     found = {
@@ -137,6 +168,10 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
         for name in ("http", "https", "no", "all")
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str | None:
+    return next((environ[name] for name in names if environ.get(name)), None)
 
 
 def _truthy(value: str | None) -> bool:

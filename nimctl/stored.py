@@ -1,7 +1,9 @@
 """What the store holds of each model: listed, described, removed."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError, UsageError
@@ -65,6 +67,12 @@ def remove_model(ref: ModelRef, tools: Tools) -> Removed:
         engines=tuple(engine.key for engine in report.engines),
         bytes_freed=freed + _remove_orphans(report.artifacts, tools),
     )
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remove_orphans(gone: tuple[Artifact, ...], tools: Tools) -> int:

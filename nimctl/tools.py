@@ -1,6 +1,7 @@
 """The composition root: makes each adapter on first use and closes it."""
 
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from nimctl.core.refs import ModelRef, Scheme
     from nimctl.engines.llama_cpp import LlamaCppBuilder
     from nimctl.http import Client
+    from nimctl.registries.ngc import NgcRegistry
+    from nimctl.registries.oci import DockerCredentials, OciPublisher
     from nimctl.serving.embedded import EmbeddedServers
     from nimctl.store.artifacts import ArtifactStore
     from nimctl.store.blobs import BlobStore
@@ -89,20 +92,63 @@ class Tools:
             return LocalRegistry(Path(__file__).parent / "models")
         if self.offline:
             return _Unreachable("--offline is given")
-        if scheme == "hf":
-            from nimctl.registries.huggingface import HuggingFaceRegistry
+        makers: dict[str, Callable[[], Registry]] = {
+            "ngc": self.ngc,
+            "hf": self._hugging_face,
+            "oci": self._oci,
+            "ollama": self._ollama,
+        }
+        return makers.get(scheme, self._web)()
 
-            if self.settings.hf_offline:
-                return _Unreachable("HF_HUB_OFFLINE is set")
-            return HuggingFaceRegistry(
-                endpoint=self.settings.hf_endpoint,
-                token=self.settings.hf_token,
-                cache_dir=Path(self.settings.hf_cache) if self.settings.hf_cache else None,
-                http=self._http_options,
-            )
+    def ngc(self) -> "NgcRegistry":
+        """NVIDIA's registry, which also lists versions."""
+        from nimctl.core.ngc import credential
+        from nimctl.registries.ngc import NgcRegistry, read_ngc_config
+
+        settings = self.settings
+        key = settings.ngc_api_key or read_ngc_config(Path(settings.ngc_config)).api_key
+        owner = credential(key, guest_token=settings.ngc_guest_token)
+        return NgcRegistry(self.http, settings.ngc_api_url, settings.ngc_auth_url, owner)
+
+    def _hugging_face(self) -> "Registry":
+        from nimctl.registries.huggingface import HuggingFaceRegistry
+
+        if self.settings.hf_offline:
+            return _Unreachable("HF_HUB_OFFLINE is set")
+        return HuggingFaceRegistry(
+            endpoint=self.settings.hf_endpoint,
+            token=self.settings.hf_token,
+            cache_dir=Path(self.settings.hf_cache) if self.settings.hf_cache else None,
+            http=self._http_options,
+        )
+
+    def _oci(self) -> "Registry":
+        from nimctl.registries.oci import OciRegistry
+
+        return OciRegistry(self.http, self._docker_credentials)
+
+    def _ollama(self) -> "Registry":
+        from nimctl.registries.ollama import OllamaRegistry
+
+        return OllamaRegistry(self.http)
+
+    def _web(self) -> "Registry":
         from nimctl.registries.web import WebRegistry
 
         return WebRegistry(self.http)
+
+    @cached_property
+    def _docker_credentials(self) -> "DockerCredentials":
+        from nimctl.registries.oci import DockerCredentials
+
+        return DockerCredentials([Path(one) for one in self.settings.docker_auth_files])
+
+    @cached_property
+    def publisher(self) -> "OciPublisher":
+        """Pushes models to OCI registries."""
+        from nimctl.registries.oci import OciPublisher
+
+        return OciPublisher(self.http, self._http_options, self._docker_credentials)
 
     @cached_property
     def blobs(self) -> "BlobStore":

@@ -1,6 +1,5 @@
 """Keeping the store sound: what is damaged, and what nobody needs."""
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -112,11 +111,9 @@ def _damaged_engines(engines: list[Engine], tools: Tools, emit: Emit) -> Iterato
 
 def _state_of_file(path: Path, sha256: str) -> str:
     try:
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        return "sound" if stored.sha256_of(path) == sha256 else "damaged"
     except FileNotFoundError:
         return "missing"
-    return "sound" if actual == sha256 else "damaged"
 
 
 def _disk_usage(directory: Path) -> int:

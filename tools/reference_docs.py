@@ -28,6 +28,8 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "inspect-model": (reports.ModelReport, "`inspect` of a model"),
     "inspect-server": (reports.InspectedServer, "`inspect` of a server"),
     "ps": (reports.Servers, "`ps --json`"),
+    "versions": (reports.VersionList, "`versions --json`"),
+    "push": (reports.PushReport, "`push --json`"),
     "verify": (reports.VerifyReport, "`verify --json`"),
     "prune": (reports.PruneReport, "`prune --json`"),
     "lock": (Lock, "`nimctl.lock`"),

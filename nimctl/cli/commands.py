@@ -18,11 +18,13 @@ COMMANDS: dict[str, Entry] = {
     "list-profiles": Entry(
         "list_profiles", "Models", "Show the ways to run a model, with reasons."
     ),
+    "versions": Entry("versions", "Registries", "List the versions of a model on NGC."),
     "list": Entry("list", "Store", "List the models in the store."),
     "inspect": Entry("inspect", "Store", "Show all that is known of a server or a stored model."),
     "verify": Entry("verify", "Store", "Read stored files again; name and repair what is damaged."),
     "prune": Entry("prune", "Store", "Remove files that no stored model needs."),
     "rm": Entry("rm", "Store", "Remove a model from the store, or a stopped server."),
+    "push": Entry("push", "Registries", "Push a stored model, or its engine, to an OCI registry."),
     "login": Entry("login", "Registries", "Keep a registry's token or password."),
     "logout": Entry("logout", "Registries", "Forget a registry's token or password."),
     "ps": Entry("ps", "Servers", "List servers."),

@@ -123,8 +123,8 @@ def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> P
 def _prepare(target: Target, around: Surroundings) -> Iterator[Step]:
     source = target.candidate.profile.source
     missing = _missing(target.artifact, around.inventory)
-    # An artifact that is complete is fetched all the same when its digest is not pinned yet.
-    if missing or not target.artifact.digest:
+    # Where all is there, the fetch moves nothing and pins what the later steps go by.
+    if missing or not around.inventory.pinned:
         yield Fetch(reference=source, artifact=target.artifact, missing=missing)
     yield Assemble(reference=source, directory=str(_directory(target, around.layout)))
 

@@ -141,7 +141,11 @@ class Architecture(Value):
 
 
 class Inventory(Value):
-    """What the store already has, as far as one request is concerned."""
+    """What the store already has, as far as one request is concerned.
 
+    `pinned` tells whether the artifact is pinned under its reference just as it was resolved.
+    """
+
+    pinned: bool = False
     blobs: frozenset[str] = frozenset()
     engines: frozenset[str] = frozenset()

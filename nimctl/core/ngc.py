@@ -71,7 +71,7 @@ class ModelVersion(Value):
     """
 
     version: str
-    status: str
+    status: str | None = None
     created: datetime | None = None
     size_bytes: int | None = None
     files: int | None = None

@@ -18,7 +18,8 @@ Scheme = Literal["catalogue", "package", "file", "https", "http", "hf", "ngc", "
 _CATALOGUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HF_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NGC_MODEL = re.compile(r"\w[\w.-]*(/\w[\w.-]*){1,2}", re.ASCII)
-_NGC_VERSION = re.compile(r"[\w.+-]+", re.ASCII)
+# With the characters of globs, which `nimctl versions` takes.
+_NGC_VERSION = re.compile(r"[\w.+*?\[\]-]+", re.ASCII)
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 _OCI_REPOSITORY = re.compile(
     r"[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+", re.ASCII
@@ -84,7 +85,7 @@ class ModelRef(Value):
         if not self.revision:
             return ""
         at = self.scheme == "hf" or self.revision.startswith("sha256:")
-        return f"{'@' if at else ':'}{quote(self.revision, safe='/:+')}"
+        return f"{'@' if at else ':'}{quote(self.revision, safe='/:+*')}"
 
     def _query_text(self) -> str:
         queries = {"include": ",".join(self.include), "exclude": ",".join(self.exclude)}
@@ -163,6 +164,7 @@ def _parse_hf(text: str, rest: str) -> ModelRef:
 def _parse_ngc(text: str, rest: str) -> ModelRef:
     location, _, query = rest.partition("?")
     model, colon, version = location.partition(":")
+    version = unquote(version)
     if not _NGC_MODEL.fullmatch(model) or (colon and not _NGC_VERSION.fullmatch(version)):
         raise UsageError(f"`{text}` is not ngc://ORG[/TEAM]/MODEL[:VERSION][?include=GLOB]")
     # NIM manifests write `file`, as NVIDIA documents it.

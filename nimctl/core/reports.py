@@ -3,6 +3,7 @@
 from nimctl.core.engine import Engine
 from nimctl.core.facts import Artifact, Host
 from nimctl.core.memory import MemoryNeed
+from nimctl.core.ngc import ModelVersion
 from nimctl.core.ports import Fetched
 from nimctl.core.profile import Fit
 from nimctl.core.value import Value
@@ -130,6 +131,31 @@ class Removed(Value):
     servers: tuple[str, ...]
     engines: tuple[str, ...]
     bytes_freed: int
+
+
+class ListedVersion(Value):
+    """A version on NGC; `fits` is None when it is bound to no GPU."""
+
+    version: ModelVersion
+    fits: bool | None
+
+
+class VersionList(Value):
+    """What `versions` prints."""
+
+    schema_version: int = 1
+    reference: str
+    versions: tuple[ListedVersion, ...]
+
+
+class PushReport(Value):
+    """What `push` sent; `digest` is the manifest's."""
+
+    schema_version: int = 1
+    reference: str
+    digest: str
+    files: tuple[str, ...]
+    size_bytes: int
 
 
 class Damage(Value):

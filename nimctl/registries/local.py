@@ -8,9 +8,9 @@ from shlex import quote
 
 from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.facts import Artifact, File
+from nimctl.core.names import near, safe_paths
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef
-from nimctl.registries.names import near, safe_paths
 
 
 class LocalRegistry:

@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from nimctl.core.facts import Artifact, DigestAlgorithm, File
+from nimctl.core.names import safe_name
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef
 from nimctl.http import Client, Response
-from nimctl.registries.names import safe_name
 
 # What servers say that know GET only: presigned URLs are signed for one method and answer 403.
 _HEAD_REFUSED = (403, 405, 501)

@@ -1,11 +1,13 @@
 """`login` and `logout`: secrets in one file of the owner's, and nowhere else."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 from conftest import Run, words
 
+from nimctl.registries.oci import DockerCredentials
 from nimctl.settings import load
 
 
@@ -36,13 +38,14 @@ def test_the_environment_goes_before_what_is_kept(
     assert load({**environ, "HF_TOKEN": "given"}).hf_token == "given"
 
 
-def test_a_registry_has_a_user_name(
-    run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_a_registry_login_is_kept_in_dockers_form(
+    run: Run, kept: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
     assert run("login", "localhost:5000", "-u", "me", "--password-stdin").code == 0
-    login = load(environ).logins.registries["localhost:5000"]
-    assert (login.username, login.password) == ("me", "secret")
+    credentials = DockerCredentials([Path(one) for one in load(environ).docker_auth_files])
+    assert credentials.login("localhost:5000", "some/model") == ("me", "secret")
+    assert json.loads(kept.read_text())["auths"].keys() == {"localhost:5000"}
 
 
 def test_logout_forgets_one_and_keeps_the_others(

@@ -59,7 +59,9 @@ class Served:
     slow_range: tuple[int, int] | None = None
     redirect: str | None = None
     signature: str | None = None
+    signature_lasts: int | None = None
     becomes: "tuple[int, Served] | None" = None
+    requests_signed: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class FileServer:
         self._files: dict[str, Served] = {}
         self._released = threading.Event()
         self.requests: list[Asked] = []
-        self.connects: list[str] = []
+        self.connects: list[Asked] = []
         self.body_bytes = 0
         handler = type("Handler", (_Handler,), {"owner": self})
         self._http = _Server(("127.0.0.1", 0), handler)
@@ -138,12 +140,35 @@ class FileServer:
             self.body_bytes = 0
             self.requests.clear()
 
+    def signature(self, path: str) -> str | None:
+        """The signature that is good now; with `signature_lasts` it is a number that grows."""
+        with self._lock:
+            return self._files["/" + path].signature
+
+    @property
+    def connections(self) -> int:
+        """How many connections were ever accepted."""
+        return self._http.accepted
+
     def asked(self, path: str) -> list[Asked]:
         """The requests for a path, in order."""
         with self._lock:
             return [request for request in self.requests if request.path == "/" + path]
 
     # For the handler.
+
+    def accepts(self, served: Served, query: str) -> bool:
+        """Whether a request has the present signature, if one is needed."""
+        if served.signature is None:
+            return True
+        with self._lock:
+            if parse_qs(query).get("X-Amz-Signature") != [served.signature]:
+                return False
+            if served.signature_lasts is not None:
+                served.requests_signed += 1
+                if served.requests_signed % served.signature_lasts == 0:
+                    served.signature = str(int(served.signature) + 1)
+            return True
 
     def look_up(self, asked: Asked) -> tuple[Served, list[Fault]] | None:
         """What to serve, and the faults that are due; counts the request."""
@@ -191,6 +216,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], handler: type["_Handler"]) -> None:
         self._sockets: set[socket.socket] = set()
+        self.accepted = 0
         super().__init__(address, handler)
 
     def process_request(
@@ -200,6 +226,7 @@ class _Server(http.server.ThreadingHTTPServer):
             # Little is under way, so that the bytes that were sent are nearly those received.
             request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _CHUNK_BYTES)
             self._sockets.add(request)
+            self.accepted += 1
         super().process_request(request, client_address)
 
     def close_all(self) -> None:
@@ -215,6 +242,7 @@ class _Server(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     owner: FileServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base names it so
         """Nothing is logged."""
@@ -233,16 +261,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._plain(status.status, {"Retry-After": status.retry_after})
         elif served.redirect:
             self._plain(HTTPStatus.FOUND, {"Location": served.redirect})
-        elif served.signature and parse_qs(parts.query).get("X-Amz-Signature") != [
-            served.signature
-        ]:
+        elif not self.owner.accepts(served, parts.query):
             self._plain(HTTPStatus.FORBIDDEN)
         else:
             self._serve(asked, served, faults)
 
     def do_CONNECT(self) -> None:
         """Tunnel, as a proxy does."""
-        self.owner.connects.append(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.owner.connects.append(Asked(path=self.path, target=self.path, headers=headers))
         host, _, port = self.path.rpartition(":")
         with socket.create_connection((host, int(port))) as upstream:
             self.send_response(HTTPStatus.OK)
@@ -317,11 +344,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def _write(self, data: bytearray) -> None:
-        if self._is_chunked:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), bytes(data)))
-        else:
-            self.wfile.write(data)
+        # Counted before: whoever has the bytes may look at the count at once.
         self.owner.count(len(data))
+        try:
+            if self._is_chunked:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), bytes(data)))
+            else:
+                self.wfile.write(data)
+        except OSError:
+            self.owner.count(-len(data))
+            raise
 
     def _plain(self, status: int, headers: dict[str, str | None] | None = None) -> None:
         body = b"<html>this is no model</html>"

@@ -32,7 +32,7 @@ QUICK = TransferOptions(
 
 def some_bytes(size: int, seed: int = 0) -> bytes:
     """The same random bytes each time."""
-    return random.Random(seed).randbytes(size)  # noqa: S311 - test data
+    return random.Random(seed).randbytes(size)
 
 
 def sha256_of(data: bytes) -> str:

@@ -1,0 +1,61 @@
+"""`nimctl versions`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nimctl.cli.options import output_options, parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nimctl.cli.render import Output
+    from nimctl.core.reports import VersionList
+    from nimctl.settings import Settings
+
+
+@click.command(
+    "versions",
+    help="""List the versions of a model on NGC, the newest first.
+
+REFERENCE is ngc://ORG[/TEAM]/MODEL[:GLOB]. FITS says whether this machine has the GPUs that a
+version was built for; a dash, that it names none.""",
+)
+@click.argument("reference", metavar="REFERENCE")
+@output_options
+@click.pass_obj
+def command(settings: "Settings", /, reference: str, *, output: "Output") -> None:
+    """Ask the registry, compare with the host, print."""
+    from nimctl.core.gpus import suits
+    from nimctl.core.reports import ListedVersion, VersionList
+    from nimctl.tools import Tools
+
+    ref = parse_reference(reference)
+    if ref.scheme != "ngc":
+        raise click.UsageError(f"{ref} is not on NGC; name ngc://ORG[/TEAM]/MODEL")
+    with Tools(settings) as tools:
+        host = tools.host()
+        versions = tuple(
+            ListedVersion(version=one, fits=suits(one, host)) for one in tools.ngc().versions(ref)
+        )
+    report = VersionList(reference=str(ref), versions=versions)
+    output.data(report, lambda: _lines(report))
+
+
+def _lines(report: "VersionList") -> "Iterator[str]":
+    from nimctl.cli.render import table
+    from nimctl.cli.units import size
+
+    fits = {True: "yes", False: "no", None: "-"}
+    rows = [
+        (
+            one.version.version,
+            f"{one.version.gpu_count or 1}x {one.version.gpu}" if one.version.gpu else "-",
+            one.version.precision or "-",
+            size(one.version.size_bytes),
+            f"{one.version.created:%Y-%m-%d}" if one.version.created else "-",
+            fits[one.fits],
+        )
+        for one in report.versions
+    ]
+    yield from table(("VERSION", "GPU", "PRECISION", "SIZE", "CREATED", "FITS"), rows)

@@ -1,0 +1,101 @@
+"""The files of a version, by the ways that NGC has of listing them."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from functools import partial
+from http import HTTPStatus
+from itertools import zip_longest
+
+from nimctl.core.errors import NotFoundError, VerificationError
+from nimctl.core.facts import DigestAlgorithm, File
+from nimctl.http import Response
+from nimctl.registries.names import checked_digest
+from nimctl.registries.ngc.api import Api
+from nimctl.registries.ngc.endpoints import Release, file_url
+from nimctl.registries.ngc.wire import FilesPage, ModelFile, nonsense
+
+# Public organisations such as `nim` may refuse the list to members of others:
+# https://github.com/ai-dynamo/modelexpress/issues/222
+REFUSED_LISTS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+)
+CHECKSUMS = "checksums.blake3"
+_CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+def list_files(api: Api, release: Release) -> tuple[File, ...]:
+    """All files of a version.
+
+    Raises:
+        AuthError: NGC refuses access, or its licence is not accepted.
+        NotFoundError: The version has no files.
+        NetworkError: The API cannot be reached, or answers nonsense.
+        VerificationError: It gives a malformed digest.
+    """
+    first = api.ask(api.at.files(release), release)
+    if first.status in REFUSED_LISTS:
+        files = _from_checksums(api, release, first)
+    else:
+        pages = api.pages(first, partial(api.at.files, release), release, FilesPage)
+        files = tuple(_file(api, release, entry) for page in pages for entry in _entries(page))
+    if not files:
+        raise NotFoundError(f"ngc://{release} has no files")
+    return files
+
+
+def _entries(page: FilesPage) -> Iterator[ModelFile]:
+    if page.model_files:
+        yield from page.model_files
+        return
+    for path, digest in zip_longest(page.filepath or (), page.sha256_base64 or ()):
+        if path is not None:
+            yield ModelFile(path=path, sha256_base64=digest)
+
+
+def _file(api: Api, release: Release, entry: ModelFile) -> File:
+    sha256 = _hex(entry.sha256_base64) if entry.sha256_base64 else None
+    digests: dict[DigestAlgorithm, str] = {"sha256": sha256} if sha256 else {}
+    return File(
+        path=entry.path,
+        url=file_url(api.url, release, entry.path),
+        size=entry.size_in_bytes,
+        etag=sha256,
+        digests=digests,
+    )
+
+
+def _from_checksums(api: Api, release: Release, refused: Response) -> tuple[File, ...]:
+    """The files that NIM's own list names, which lies among them.
+
+    Its digests tell whether a file has changed; without a sha256 they do not verify it.
+    """
+    answer = api.ask(api.at.file(release, CHECKSUMS), release)
+    if answer.status != HTTPStatus.OK:
+        api.accept(refused, release)
+    listed = tuple(
+        File(path=path, url=file_url(api.url, release, path), etag=f"blake3:{digest}")
+        for path, digest in _checksums(answer)
+    )
+    own = File(path=CHECKSUMS, url=file_url(api.url, release, CHECKSUMS), size=len(answer.body))
+    return (*listed, own)
+
+
+def _checksums(answer: Response) -> Iterator[tuple[str, str]]:
+    """Path and blake3 of each line, as `b3sum` writes them."""
+    for line in answer.body.decode(errors="replace").rstrip("\n").split("\n"):
+        found = _CHECKSUM_LINE.fullmatch(line)
+        if not found or "\N{REPLACEMENT CHARACTER}" in line:
+            raise nonsense(answer)
+        yield found[2], found[1]
+
+
+def _hex(text: str) -> str:
+    try:
+        return checked_digest("sha256", base64.b64decode(text, validate=True).hex())
+    except binascii.Error as error:
+        raise VerificationError(f"NGC gives {text!r}, which is no sha256 in base64") from error

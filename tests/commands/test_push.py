@@ -1,0 +1,107 @@
+"""`push` and `pull` against a real registry daemon."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Run, words
+from registry_daemon import PASSWORD, USER, RegistryDaemon
+
+import nimctl
+
+DEMO = Path(nimctl.__file__).parent / "models" / "capitals-demo"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RegistryDaemon]:
+    directory = tmp_path / "registry"
+    directory.mkdir()
+    with RegistryDaemon(directory) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def locked_registry(tmp_path: Path) -> Iterator[RegistryDaemon]:
+    directory = tmp_path / "locked"
+    directory.mkdir()
+    with RegistryDaemon.with_password(directory) as daemon:
+        yield daemon
+
+
+def test_a_pushed_model_comes_back_and_is_served(
+    run: Run, registry: RegistryDaemon, tmp_path: Path
+) -> None:
+    run("pull", "capitals-demo")
+    pushed = run("push", "capitals-demo", f"oci://{registry.host}/demo:1", "--json").json
+    assert pushed["digest"].startswith("sha256:")
+    elsewhere = {"NIMCTL_HOME": str(tmp_path / "elsewhere")}
+    pulled = run("pull", f"oci://{registry.host}/demo:1", "--json", env=elsewhere).json
+    assert pulled["revision"] == pushed["digest"]
+    for one in pulled["files"]:
+        assert Path(one["path"]).read_bytes() == (DEMO / one["name"]).read_bytes()
+    ref = f"oci://{registry.host}/demo@{pushed['digest']}"
+    built = run("build-engine", ref, "--json", env=elsewhere)
+    assert built.code == 0, built
+
+
+def test_a_pushed_engine_is_served_without_a_build(
+    run: Run, registry: RegistryDaemon, environ: dict[str, str], tmp_path: Path
+) -> None:
+    run("build-engine", "capitals-demo", "--precision", "q8_0")
+    target = f"oci://{registry.host}/engines/demo:q8"
+    pushed = run("push", "capitals-demo", target, "--engine", "q8_0", "--json")
+    assert pushed.code == 0, pushed
+    assert set(pushed.json["files"]) == {"model.gguf", "engine.json"}
+    environ["NIMCTL_HOME"] = str(tmp_path / "elsewhere")
+    served = run("serve", target, "-d", "-p", "auto", "--json")
+    assert served.code == 0, served
+    assert served.json["server"]["state"] == "ready"
+
+
+def test_a_second_push_sends_nothing_and_gives_the_same_digest(
+    run: Run, registry: RegistryDaemon
+) -> None:
+    run("pull", "capitals-demo")
+    first = run("push", "capitals-demo", f"oci://{registry.host}/demo:1", "--json").json
+    uploads = len(registry.requests("PATCH")) + len(registry.requests("PUT"))
+    second = run("push", "capitals-demo", f"oci://{registry.host}/demo:1", "--json").json
+    assert second == first
+    # Only the manifest is put again.
+    assert len(registry.requests("PATCH")) + len(registry.requests("PUT")) == uploads + 1
+
+
+def test_a_login_opens_a_registry(
+    run: Run, locked_registry: RegistryDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("pull", "capitals-demo")
+    target = f"oci://{locked_registry.host}/demo:1"
+    refused = run("push", "capitals-demo", target)
+    assert refused.code == 4
+    words(refused, locked_registry.host)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    run("login", locked_registry.host, "-u", USER, "--password-stdin")
+    assert run("push", "capitals-demo", target).code == 0
+    assert run("pull", target).code == 0
+    run("logout", locked_registry.host)
+    assert run("pull", target).code == 4
+
+
+def test_what_is_not_there_or_no_registry_is_refused(run: Run, registry: RegistryDaemon) -> None:
+    assert run("push", "capitals-demo", f"oci://{registry.host}/demo:1").code == 3
+    run("pull", "capitals-demo")
+    assert run("push", "capitals-demo", "hf://org/repo").code == 2
+    target = f"oci://{registry.host}/demo:1"
+    result = run("push", "capitals-demo", target, "--engine", "f16")
+    assert result.code == 3
+    words(result, "nimctl build-engine capitals-demo --precision f16")
+
+
+def test_a_pulled_artifact_is_there_offline(run: Run, registry: RegistryDaemon) -> None:
+    run("pull", "capitals-demo")
+    target = f"oci://{registry.host}/demo:1"
+    run("push", "capitals-demo", target)
+    run("pull", target)
+    offline = run("pull", target, "--offline", "--json")
+    assert offline.code == 0
+    assert offline.json["bytes_fetched"] == 0
