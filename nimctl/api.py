@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 
 from nimctl.core import checkpoint, decide
+from nimctl.core.archives import settled
 from nimctl.core.decide import Surroundings, Target
 from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact, Host, Inventory, carry_digests
@@ -112,7 +113,7 @@ def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:
     again = ref.scheme in LOCAL_SCHEMES or (refresh and not tools.offline)
     if pinned is not None and not again:
         return pinned
-    return carry_digests(tools.registry(ref.scheme).resolve(ref), pinned)
+    return settled(carry_digests(tools.registry(ref.scheme).resolve(ref), pinned), pinned)
 
 
 def _unlisted(ref: ModelRef, artifact: Artifact, tools: Tools) -> Model:

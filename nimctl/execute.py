@@ -11,7 +11,17 @@ from nimctl.core.errors import NotFoundError
 from nimctl.core.events import Emit, Event, Finished, Started
 from nimctl.core.facts import Artifact, File
 from nimctl.core.layout import ENGINE_DIRECTORY
-from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan, Step
+from nimctl.core.plan import (
+    Assemble,
+    Attach,
+    Await,
+    Build,
+    Extract,
+    Fetch,
+    Launch,
+    Plan,
+    Step,
+)
 from nimctl.core.ports import Fetched
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import Outcome
@@ -42,6 +52,10 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case Fetch():
             artifact, fetched = _fetch(step, tools, emit)
             return msgspec.structs.replace(outcome, artifact=artifact, fetched=fetched)
+        case Extract():
+            artifact = tools.unpacker.unpack(_pinned(step.reference, tools), emit)
+            tools.artifacts.pin(ModelRef.parse(step.reference), artifact)
+            return msgspec.structs.replace(outcome, artifact=artifact)
         case Assemble():
             emit(Started(task="assemble", title=f"laying out {step.directory}"))
             tools.models.assemble(_pinned(step.reference, tools), Path(step.directory))

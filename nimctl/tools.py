@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nimctl.store.engines import EngineStore
     from nimctl.store.modelstore import ModelStore
     from nimctl.store.transfer import Transfer
+    from nimctl.store.unpack import Unpacker
 
 LOCAL_SCHEMES = ("file", "package")
 
@@ -193,6 +194,13 @@ class Tools:
                 netrc_file=self.settings.netrc_file,
             ),
         )
+
+    @cached_property
+    def unpacker(self) -> "Unpacker":
+        """Unpacks archives."""
+        from nimctl.store.unpack import Unpacker
+
+        return Unpacker(self.layout, self.blobs)
 
     @cached_property
     def builder(self) -> "LlamaCppBuilder":

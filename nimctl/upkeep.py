@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nimctl import execute, stored
+from nimctl.core.decide import fetch_steps
 from nimctl.core.engine import Engine
 from nimctl.core.events import Emit, Finished, Started
-from nimctl.core.facts import Artifact, File
-from nimctl.core.plan import Fetch, Plan
+from nimctl.core.facts import Artifact, File, Inventory
+from nimctl.core.plan import Plan, Step
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import Damage, PruneReport, VerifyReport
 from nimctl.tools import Tools
@@ -63,13 +64,14 @@ def prune(tools: Tools, *, unfinished: bool, remove: bool) -> PruneReport:
     )
 
 
-def _fetches(report: VerifyReport, tools: Tools) -> Iterator[Fetch]:
+def _fetches(report: VerifyReport, tools: Tools) -> Iterator[Step]:
     references = sorted({one.reference for one in report.damaged if one.engine is None})
     for reference in references:
         artifact = tools.artifacts.pinned(ModelRef.parse(reference))
         if artifact is not None:
-            gone = tuple(file for file in artifact.files if not tools.blobs.has(file.sha256 or ""))
-            yield Fetch(reference=reference, artifact=artifact, missing=gone)
+            known = (file.sha256 or "" for file in artifact.files)
+            there = frozenset(sha256 for sha256 in known if tools.blobs.has(sha256))
+            yield from fetch_steps(reference, artifact, Inventory(blobs=there))
 
 
 def _damaged_blobs(artifacts: list[Artifact], tools: Tools, emit: Emit) -> Iterator[Damage]:

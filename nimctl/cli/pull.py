@@ -137,23 +137,27 @@ def _report(model: str, outcome: "Outcome", tools: "Tools") -> "PullReport":
     from nimctl.core.reports import PulledFile, PullReport
 
     artifact = outcome.artifact
-    assert artifact is not None  # noqa: S101 - a pull plan is one Fetch, which sets it
-    files = tuple(
-        PulledFile(
-            name=one.path,
-            path=str(tools.layout.blob(one.sha256)),
-            size=one.size,
-            sha256=one.sha256,
-            bytes_fetched=one.bytes_fetched,
-            bytes_reused=one.bytes_reused,
+    assert artifact is not None  # noqa: S101 - a pull plan has a Fetch, which sets it
+    moved = {one.path: one for one in outcome.fetched}
+    files = []
+    for file in artifact.files:
+        one = moved.get(file.path)
+        sha256 = file.sha256 or ""
+        files.append(
+            PulledFile(
+                name=file.path,
+                path=str(tools.layout.blob(sha256)),
+                size=file.size or 0,
+                sha256=sha256,
+                bytes_fetched=one.bytes_fetched if one else 0,
+                bytes_reused=one.bytes_reused if one else 0,
+            )
         )
-        for one in outcome.fetched
-    )
     return PullReport(
         model=model,
         reference=artifact.reference,
         revision=artifact.revision,
-        files=files,
-        bytes_fetched=sum(one.bytes_fetched for one in files),
-        bytes_reused=sum(one.bytes_reused for one in files),
+        files=tuple(files),
+        bytes_fetched=sum(one.bytes_fetched for one in outcome.fetched),
+        bytes_reused=sum(one.bytes_reused for one in outcome.fetched),
     )

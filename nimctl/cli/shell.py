@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from nimctl.cli.units import size
 from nimctl.core.facts import File
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE
-from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan
+from nimctl.core.plan import Assemble, Attach, Await, Build, Extract, Fetch, Launch, Plan
 
 
 def script(plan: Plan, python: str) -> Iterator[str]:
@@ -29,6 +29,10 @@ def script(plan: Plan, python: str) -> Iterator[str]:
                 yield f"# fetch {len(step.missing)} files, {size(total)}: {step.reference}"
                 for file in step.missing:
                     yield from _fetch(file, Path(directory))
+            case Extract():
+                yield f"# unpack the archives in {directory}"
+                archives = f"find {shlex.quote(directory)} -maxdepth 1 -name '*.tar*'"
+                yield f"{archives} -exec tar -C {shlex.quote(directory)} -xf {{}} ';' -delete"
             case Assemble() | Attach():
                 pass
             case Build():

@@ -7,13 +7,24 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from nimctl.core.archives import archives_in, packed
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.errors import DiskFullError, HardwareError, NotFoundError, UsageError
 from nimctl.core.facts import Architecture, Artifact, File, Host, Inventory
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout
 from nimctl.core.memory import BYTES_PER_WEIGHT, decoding_threads, default_capacity
-from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan, Step
+from nimctl.core.plan import (
+    Assemble,
+    Attach,
+    Await,
+    Build,
+    Extract,
+    Fetch,
+    Launch,
+    Plan,
+    Step,
+)
 from nimctl.core.profile import Candidate, Fit
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import ServeRequest
@@ -66,12 +77,23 @@ def plan_pull(source: ModelRef, artifact: Artifact, around: Surroundings) -> Pla
     Raises:
         DiskFullError: The files do not fit.
     """
-    missing = _missing(artifact, around.inventory)
-    _check_disk(f"the download of {source}", _size(missing), around)
-    fetch = Fetch(reference=str(source), artifact=artifact, missing=missing)
+    steps = tuple(fetch_steps(str(source), artifact, around.inventory))
+    size = _size(file for step in steps if isinstance(step, Fetch) for file in step.missing)
+    _check_disk(f"the download of {source}", size, around)
     free = around.host.disk_free_bytes
-    note = f"{_size(missing):,} bytes to fetch, {free:,} free under {around.layout.home}"
-    return Plan(steps=(fetch,), notes=(note,))
+    note = f"{size:,} bytes to fetch, {free:,} free under {around.layout.home}"
+    return Plan(steps=steps, notes=(note,))
+
+
+def fetch_steps(reference: str, artifact: Artifact, inventory: Inventory) -> Iterator[Step]:
+    """Fetch an artifact, and unpack its archives."""
+    if artifact.archives and _missing(artifact, inventory):
+        # What was unpacked cannot be had file by file.
+        artifact = packed(artifact)
+    missing = _missing(artifact, inventory)
+    yield Fetch(reference=reference, artifact=artifact, missing=missing)
+    if archives_in(artifact):
+        yield Extract(reference=reference)
 
 
 def plan_build(target: Target, around: Surroundings) -> Plan:
@@ -125,7 +147,7 @@ def _prepare(target: Target, around: Surroundings) -> Iterator[Step]:
     missing = _missing(target.artifact, around.inventory)
     # Where all is there, the fetch moves nothing and pins what the later steps go by.
     if missing or not around.inventory.pinned:
-        yield Fetch(reference=source, artifact=target.artifact, missing=missing)
+        yield from fetch_steps(source, target.artifact, around.inventory)
     yield Assemble(reference=source, directory=str(_directory(target, around.layout)))
 
 

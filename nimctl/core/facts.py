@@ -31,12 +31,16 @@ class File(Value):
 
 
 class Artifact(Value):
-    """The files that a reference resolves to, pinned to one revision."""
+    """The files that a reference resolves to, pinned to one revision.
+
+    `archives` are those that some of the files were unpacked from.
+    """
 
     schema_version: int = 1
     reference: str
     revision: str | None = None
     files: tuple[File, ...]
+    archives: tuple[File, ...] = ()
 
     @property
     def digest(self) -> str | None:
@@ -58,7 +62,8 @@ class Artifact(Value):
 
 def carry_digests(resolved: Artifact, pinned: Artifact | None) -> Artifact:
     """Take over from an earlier fetch what the registry does not tell, where nothing changed."""
-    known = {file.path: file for file in pinned.files} if pinned else {}
+    before = (*pinned.files, *pinned.archives) if pinned else ()
+    known = {file.path: file for file in before}
     return msgspec.structs.replace(
         resolved, files=tuple(_carried(file, known.get(file.path)) for file in resolved.files)
     )

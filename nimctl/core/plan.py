@@ -15,6 +15,12 @@ class Fetch(Value, tag=True):
     missing: tuple[File, ...]
 
 
+class Extract(Value, tag=True):
+    """Unpack the archives of a fetched artifact and pin what they hold in their place."""
+
+    reference: str
+
+
 class Assemble(Value, tag=True):
     """Lay out an artifact's files in a directory of the model store, as hard links."""
 
@@ -70,7 +76,7 @@ class Await(Value, tag=True):
     timeout_s: float
 
 
-Step: TypeAlias = Fetch | Assemble | Build | Attach | Launch | Await
+Step: TypeAlias = Fetch | Extract | Assemble | Build | Attach | Launch | Await
 
 
 class Plan(Value):

@@ -1,0 +1,62 @@
+"""Artifacts that come as archives: what is unpacked, and what an unpacked one came from."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from nimctl.core.errors import VerificationError
+from nimctl.core.facts import Artifact, File
+from nimctl.core.refs import ModelRef
+
+_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".zip")
+# A Hugging Face repository is a directory of files already; an archive in it is one of them.
+_INSIDE = "#!/"
+_SCHEMES = ("https", "http", "ngc", "oci", "file")
+
+
+def archives_in(artifact: Artifact) -> tuple[File, ...]:
+    """The files that are to be unpacked; not what lay in an archive itself."""
+    if ModelRef.parse(artifact.reference).scheme not in _SCHEMES:
+        return ()
+    return tuple(
+        file
+        for file in artifact.files
+        if file.path.lower().endswith(_ENDINGS) and _INSIDE not in file.url
+    )
+
+
+def unpacked(artifact: Artifact, archive: File, members: Iterable[File]) -> Artifact:
+    """The artifact with one archive's members in its place.
+
+    Raises:
+        VerificationError: A member has the name of another file.
+    """
+    kept = tuple(file for file in artifact.files if file is not archive)
+    inside = tuple(members)
+    taken = {file.path for file in kept} & {file.path for file in inside}
+    if taken:
+        raise VerificationError(f"{archive.path} holds {min(taken)}, which the model has already")
+    return msgspec.structs.replace(
+        artifact, files=(*kept, *inside), archives=(*artifact.archives, archive)
+    )
+
+
+def packed(artifact: Artifact) -> Artifact:
+    """The artifact as its registry has it: archives in place of what was unpacked from them."""
+    sources = tuple(member_url(archive, "") for archive in artifact.archives)
+    plain = tuple(file for file in artifact.files if not file.url.startswith(sources))
+    return msgspec.structs.replace(artifact, files=(*plain, *artifact.archives), archives=())
+
+
+def settled(resolved: Artifact, pinned: Artifact | None) -> Artifact:
+    """What was unpacked before, if the registry still has the same files; else `resolved`."""
+    if pinned is None or not pinned.archives:
+        return resolved
+    before = {(file.path, file.sha256) for file in packed(pinned).files}
+    now = {(file.path, file.sha256) for file in resolved.files}
+    return pinned if now == before else resolved
+
+
+def member_url(archive: File, path: str) -> str:
+    """Where a member comes from; no URL of a file ends so, as fragments are never sent."""
+    return f"{archive.url}{_INSIDE}{path}"

@@ -1,0 +1,150 @@
+"""`pull` of an archive: what it holds is in the store, the archive is not."""
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Run, steps, words
+from fileserver import FileServer, Served
+
+import nimctl
+from nimctl.core.layout import Layout
+
+DEMO = Path(nimctl.__file__).parent / "models" / "capitals-demo"
+
+
+@pytest.fixture
+def files() -> Iterator[FileServer]:
+    with FileServer() as server:
+        yield server
+
+
+def tar_of_demo(mode: str = "w:gz") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
+        for path in sorted(DEMO.iterdir()):
+            archive.add(path, path.name)
+    return buffer.getvalue()
+
+
+def contents(report: dict[str, list[dict[str, str]]]) -> dict[str, bytes]:
+    return {one["name"]: Path(one["path"]).read_bytes() for one in report["files"]}
+
+
+DEMO_FILES = {path.name: path.read_bytes() for path in DEMO.iterdir()}
+
+
+@pytest.mark.parametrize(("name", "mode"), [("m.tar.gz", "w:gz"), ("m.tar", "w")])
+def test_a_tarball_is_unpacked_and_not_kept(
+    run: Run, files: FileServer, layout: Layout, name: str, mode: str
+) -> None:
+    url = files.put(name, Served(tar_of_demo(mode)))
+    plan = run("pull", url, "--dry-run", "--json").json
+    assert steps(plan) == ["Fetch", "Extract"]
+    result = run("pull", url, "--json")
+    assert result.code == 0, result
+    assert contents(result.json) == DEMO_FILES
+    blobs = [path for path in (layout.root / "blobs" / "sha256").rglob("*") if path.is_file()]
+    assert len(blobs) == len(DEMO_FILES)
+    assert list((layout.root / "blobs" / "partial").iterdir()) == []
+
+
+def test_a_second_pull_fetches_nothing(run: Run, files: FileServer) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo()))
+    run("pull", url)
+    files.body_bytes = 0
+    again = run("pull", url, "--json").json
+    assert again["bytes_fetched"] == 0
+    assert contents(again) == DEMO_FILES
+    assert files.body_bytes <= 1  # a probe for the size
+    assert contents(run("pull", url, "--offline", "--json").json) == DEMO_FILES
+
+
+def test_a_changed_tarball_is_unpacked_again(run: Run, files: FileServer) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo(), etag='"1"'))
+    run("pull", url)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.add(DEMO / "config.json", "config.json")
+    files.put("m.tar.gz", Served(buffer.getvalue(), etag='"2"'))
+    assert list(contents(run("pull", url, "--json").json)) == ["config.json"]
+
+
+def test_a_pulled_tarball_is_served(run: Run, files: FileServer) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo()))
+    first = run("serve", url, "-d", "-p", "auto")
+    assert first.code == 3
+    words(first, "is an archive", f"nimctl pull '{url}'")
+    run("pull", url)
+    result = run("serve", url, "-d", "-p", "auto", "--json")
+    assert result.code == 0, result
+    assert result.json["server"]["state"] == "ready"
+
+
+def test_a_local_zip_is_unpacked(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "m.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.json", "{}")
+        archive.writestr("inner.zip", b"PK\x05\x06" + b"\0" * 18)
+    report = run("pull", f"file://{path}", "--json").json
+    assert set(contents(report)) == {"a/b.json", "inner.zip"}
+    assert run("pull", f"file://{path}", "--json").json["bytes_fetched"] == 0
+
+
+def hostile(member: tarfile.TarInfo) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        good = tarfile.TarInfo("good.txt")
+        good.size = 4
+        archive.addfile(good, io.BytesIO(b"good"))
+        archive.addfile(member, io.BytesIO(b"x" * member.size))
+    return buffer.getvalue()
+
+
+def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        tarfile.TarInfo("../escape"),
+        tarfile.TarInfo("/etc/escape"),
+        link("link", "/etc/passwd", tarfile.SYMTYPE),
+        link("hard", "good.txt", tarfile.LNKTYPE),
+        link("null", "", tarfile.CHRTYPE),
+    ],
+    ids=["parent", "absolute", "symlink", "hard link", "device"],
+)
+def test_a_hostile_member_is_refused_and_nothing_of_the_archive_stays(
+    run: Run, files: FileServer, layout: Layout, member: tarfile.TarInfo
+) -> None:
+    url = files.put("m.tar.gz", Served(hostile(member)))
+    result = run("pull", url)
+    assert result.code == 6
+    words(result, "m")
+    good = [path for path in (layout.root / "blobs").rglob("*") if path.is_file()]
+    assert all(path.read_bytes() != b"good" for path in good)
+    assert run("pull", url, "--offline").code in (5, 6)
+
+
+def test_a_damaged_member_is_mended_from_its_archive(run: Run, files: FileServer) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo()))
+    report = run("pull", url, "--json").json
+    damaged = Path(next(one["path"] for one in report["files"] if one["name"] == "tokenizer.json"))
+    damaged.unlink()
+    assert run("verify", url).code == 6
+    assert run("verify", url, "--repair").code == 0
+    assert damaged.read_bytes() == DEMO_FILES["tokenizer.json"]
+
+
+def test_progress_names_the_unpacking(run: Run, files: FileServer) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo()))
+    events = [json.loads(line) for line in run("pull", url, "--progress", "json").err.splitlines()]
+    assert "unpack" in {event["task"] for event in events if event["type"] == "Finished"}
