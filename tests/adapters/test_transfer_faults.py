@@ -267,6 +267,16 @@ def test_content_of_another_size_than_promised_is_refused(
     assert store.is_empty()
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked", "until-close"])
+def test_content_that_goes_on_behind_its_size_is_refused_without_a_digest_too(
+    server: FileServer, store: Store, framing: Framing
+) -> None:
+    url = server.put("file", Served(SMALL, framing=framing))
+    with pytest.raises(VerificationError):
+        store.fetch(File(path="file", url=url, size=len(SMALL) - 1))
+    assert store.is_empty()
+
+
 def test_a_shorter_file_than_promised_is_refused_in_parallel_too(
     server: FileServer, store: Store
 ) -> None:

@@ -75,8 +75,13 @@ class Store:
         """Fetch with `options`, changed as told, and leave no thread behind."""
         options = replace(self.options, **changes)
         fetched = Transfer(self.blobs, options).fetch(files, locate, emit)
-        assert not [one for one in threading.enumerate() if one.name.startswith("transfer-")]
+        assert not self.threads
         return fetched
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """Threads of transfers that are still alive."""
+        return [one for one in threading.enumerate() if one.name.startswith("transfer-")]
 
     def read(self, fetched: Fetched) -> bytes:
         """The bytes under a final name."""

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from nimctl.store.transfer.retry import retry_after_s
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
-_PARTIAL = 206
 _BUSY = frozenset(
     {408, 421, 425, 429, 500, 502, 503, 504, 507, 508, 509, 520, 521, 522, 523, 524, 529}
 )
@@ -98,26 +97,31 @@ Answer: TypeAlias = Body | Moved | Busy | Expired | Refused | Unranged | Beyond
 
 def read_answer(ask: Ask, status: int, headers: Mapping[str, str], now: datetime) -> Answer:
     """Say what an answer means; `headers` have lower-case names."""
+    answer: Answer = Refused(status)
     match status:
-        case 200 | 206:
-            return _read_content(ask, status, headers)
+        case 200:
+            answer = _unless_recoded(headers, _read_whole(headers))
+        case 206 if ask.ranged:
+            answer = _unless_recoded(headers, _read_partial(ask, headers))
         case 301 | 302 | 303 | 307 | 308 if "location" in headers:
-            return Moved(headers["location"])
+            answer = Moved(headers["location"])
         case 401 | 403 | 404 | 410:
-            return Expired(status)
+            answer = Expired(status)
         case 416 if ask.ranged:
-            return Beyond("HTTP 416")
+            answer = Beyond("HTTP 416")
         case _ if status in _BUSY:
-            return Busy(f"HTTP {status}", retry_after_s(headers.get("retry-after"), now))
-    return Refused(status)
+            answer = Busy(f"HTTP {status}", retry_after_s(headers.get("retry-after"), now))
+    return answer
 
 
-def _read_content(ask: Ask, status: int, headers: Mapping[str, str]) -> Answer:
+def _unless_recoded(headers: Mapping[str, str], answer: Answer) -> Answer:
     coding = headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("", "identity"):
-        return Busy(f"the content came encoded as {coding}, which was not asked for")
-    if status == _PARTIAL:
-        return _read_partial(ask, headers)
+    if coding in ("", "identity"):
+        return answer
+    return Busy(f"the content came encoded as {coding}, which was not asked for")
+
+
+def _read_whole(headers: Mapping[str, str]) -> Answer:
     total = _number(headers.get("content-length"))
     return Body(0, total, _validator(headers), is_range=False)
 
@@ -125,7 +129,7 @@ def _read_content(ask: Ask, status: int, headers: Mapping[str, str]) -> Answer:
 def _read_partial(ask: Ask, headers: Mapping[str, str]) -> Answer:
     value = headers.get("content-range", "")
     match = _CONTENT_RANGE.fullmatch(value.strip())
-    if not ask.ranged or match is None:
+    if match is None:
         return Unranged(f"HTTP 206 with Content-Range `{value}`")
     first, last = int(match[1]), int(match[2])
     total = None if match[3] == "*" else int(match[3])

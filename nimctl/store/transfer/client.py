@@ -17,10 +17,10 @@ from nimctl.store.transfer.connection import Connection, Response, Sockets, basi
 from nimctl.store.transfer.failures import TemporaryError
 from nimctl.store.transfer.local import LocalContent, is_local
 from nimctl.store.transfer.options import TransferOptions
+from nimctl.store.transfer.proxies import proxy_for
 from nimctl.store.transfer.urls import (
     Origin,
     origin,
-    proxy_for,
     redacted,
     redirected,
     request_target,

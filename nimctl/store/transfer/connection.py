@@ -7,13 +7,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
+from io import DEFAULT_BUFFER_SIZE
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
 
 from nimctl.core.errors import NetworkError
 from nimctl.store.transfer.failures import TemporaryError
-from nimctl.store.transfer.urls import Origin, proxy_address
+from nimctl.store.transfer.proxies import proxy_address
+from nimctl.store.transfer.urls import Origin
 
 _WORTH_SKIPPING_BYTES = 64 * 1024
 
@@ -57,6 +59,7 @@ class Response:
         self._connection = connection
         self._response = response
         self._unread = response.length
+        self._is_begun = False
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
 
@@ -90,8 +93,11 @@ class Response:
                 return len(data)
             if self._unread == 0:
                 return 0
-            # HTTPResponse.readinto waits for a full buffer and loses what it has when it fails.
-            count = self._response.fp.readinto1(view[: self._unread])
+            # HTTPResponse.readinto waits for a full buffer and loses what it has when it fails. So
+            # does readinto1 with what came along with the head, if it is given more room than that.
+            limit = self._unread if self._is_begun else min(self._unread, DEFAULT_BUFFER_SIZE)
+            self._is_begun = True
+            count = self._response.fp.readinto1(view[:limit])
             if not count:
                 raise TemporaryError("the connection ended before the content did")
             self._unread -= count

@@ -45,8 +45,8 @@ class Digests:
 class PrefixHasher:
     """Hashes what is there without gaps from the beginning.
 
-    On the way it compares the checksums of kept pieces; a bad one is handed to `on_bad`, which
-    empties it, and hashing goes on from its start once it is filled again.
+    On the way it compares the checksums of kept pieces; bad ones are handed to `on_bad`, which
+    empties them, and hashing goes on from the first of them once that is filled again.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class PrefixHasher:
 
     def catch_up(self, part: Part, is_stopping: Callable[[], bool]) -> bool:
         """Hash what is there; returns whether that was anything."""
+        has_moved = False
         with self._busy:
-            begun_at = self._position
             while not is_stopping() and self._hash_some(part):
-                pass
-            return self._position != begun_at
+                has_moved = True
+        return has_moved
 
     def results(self) -> dict[str, str]:
         """The digests of everything before `position`."""
@@ -95,26 +95,40 @@ class PrefixHasher:
 
     def _hash_some(self, part: Part) -> bool:
         current = self._current_range()
-        if current is None:
+        if current is None or current.position <= self._position:
             return False
-        available = current.position - self._position
-        if available <= 0:
-            return False
-        if self._buffer is None:
-            self._buffer = memoryview(bytearray(_CHUNK_BYTES))
-        view = self._buffer[: min(available, _CHUNK_BYTES)]
-        view = view[: part.read_into(view, self._position)]
-        if not view:  # somebody cut the file
-            self._reject(current)
-            return False
+        view = self._read(part, self._position, current.position)
         self._digests.update(view)
         self._position += len(view)
         if current.is_kept:
             self._crc32 = zlib.crc32(view, self._crc32)
-            if self._position == current.end and self._crc32 != current.mark.crc32:
-                self._reject(current)
-                return False
-        return True
+            is_cut = not view  # somebody shortened the file
+            if is_cut or (self._position == current.end and self._crc32 != current.mark.crc32):
+                self._position = current.start
+                self._digests = self._at_range_start
+                self._on_bad(current)
+                self._check_later(part)
+        return bool(view)
+
+    def _read(self, part: Part, start: int, end: int) -> memoryview:
+        """Some bytes from `start` on, not beyond `end`; none if the file ends there."""
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(_CHUNK_BYTES))
+        view = self._buffer[: end - start]
+        return view[: part.read_into(view, start)]
+
+    def _check_later(self, part: Part) -> None:
+        """After the first bad piece look at all that follow, so that they are fetched together."""
+        for later in self._ledger.ranges[self._index + 1 :]:
+            if later.is_kept and self._crc32_of(part, later) != later.mark.crc32:
+                self._on_bad(later)
+
+    def _crc32_of(self, part: Part, kept: Range) -> int:
+        crc32, position = 0, kept.start
+        while view := self._read(part, position, kept.position):
+            crc32 = zlib.crc32(view, crc32)
+            position += len(view)
+        return crc32
 
     def _current_range(self) -> Range | None:
         """The range that `position` lies in; on entering a kept one, remember the way back."""
@@ -128,8 +142,3 @@ class PrefixHasher:
                 return current
             self._index += 1
         return None
-
-    def _reject(self, bad: Range) -> None:
-        self._position = bad.start
-        self._digests = self._at_range_start
-        self._on_bad(bad)

@@ -48,6 +48,8 @@ class Download:
         self._is_guess = False
         self._is_second_try = False
         self._is_useless = False
+        self._is_verified = False
+        self._concluding = threading.Lock()
         self._lay_out(State())
 
     @property
@@ -67,7 +69,7 @@ class Download:
             return False
         state = part.load()
         if state is None and self._may_be_complete():
-            self.ledger = Ledger([Range(0, self.size, Mark(part.size, 0))])
+            self._use(Ledger([Range(0, self.size, Mark(part.size, 0))]))
             self._is_guess = True
         elif state is not None and self._can_go_on_from(state):
             self.size = state.size if self.size is None else self.size
@@ -82,8 +84,7 @@ class Download:
         if self.kept_bytes or not is_local(url) or not clone(url, self.part.descriptor):
             return False
         self.size = self.fetched_bytes = self.part.size
-        self.ledger = Ledger([Range(0, self.size, Mark(self.size, 0))])
-        self._new_hasher()
+        self._use(Ledger([Range(0, self.size, Mark(self.size, 0))]))
         return True
 
     def note_reused(self, size: int) -> None:
@@ -239,20 +240,27 @@ class Download:
         Raises:
             VerificationError: It is wrong for the second time.
         """
-        self.hasher.catch_up(self.part, is_stopping)
-        if self.hasher.position != self.size:
+        with self._concluding:
+            if self._is_verified:
+                return None  # another thread has its result
+            self.hasher.catch_up(self.part, is_stopping)
+            if self.hasher.position != self.size:
+                return None
+            wrong = self._wrong_digest()
+            if wrong is None:
+                self.part.truncate(self.size)
+                self._is_verified = True
+                return self.hasher.results()["sha256"]
+            self._try_again(wrong)
             return None
-        wrong = self._wrong_digest()
-        if wrong is None:
-            self.part.truncate(self.size)
-            return self.hasher.results()["sha256"]
+
+    def _try_again(self, wrong: VerificationError) -> None:
         if self._is_second_try:
             self._is_useless = True
             raise wrong
         self._is_second_try = not self._is_guess
         with self._lock:
             self._restart()
-        return None
 
     def _wrong_digest(self) -> VerificationError | None:
         results = self.hasher.results()
@@ -295,32 +303,35 @@ class Download:
         self.is_probed = True
         if self.size is None and body.total is not None:
             self.size = claimed.end = body.total
+            self.part.reserve(self.size)
             if self.hasher.position == 0:
                 self._new_hasher()
 
     def _rewind(self, claimed: Range) -> None:
         """Let the one worker of this file begin at its start."""
         claimed.start, claimed.end, claimed.mark = 0, self.size, Mark(0, 0)
-        self.ledger = Ledger([claimed])
-        self._begin_hashing()
+        self._use(Ledger([claimed]))
+        self._forget()
 
     def _restart(self) -> None:
         self._is_restarting = self._is_guess = self.is_probed = False
         self._validator = None
         self.size = self.file.size
         self._lay_out(State())
-        self._begin_hashing()
+        self._forget()
 
-    def _begin_hashing(self) -> None:
+    def _forget(self) -> None:
         self.part.forget()
         self.kept_bytes = 0
-        self._new_hasher()
 
     def _lay_out(self, state: State) -> None:
         length = None
         if self.is_parallel and self.size is not None:
             length = range_length(self.size, self._range_bytes)
-        self.ledger = plan(self.size, state.pieces, length)
+        self._use(plan(self.size, state.pieces, length))
+
+    def _use(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self._new_hasher()
 
     def _new_hasher(self) -> None:

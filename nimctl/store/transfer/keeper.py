@@ -3,6 +3,7 @@
 import time
 
 from nimctl.store.blobs import BlobStore
+from nimctl.store.transfer.download import Download
 from nimctl.store.transfer.queue import Queue
 
 _LOOK_AGAIN_S = 0.1
@@ -29,9 +30,12 @@ class Keeper:
         """Work until there is nothing left to do."""
         while not self._queue.is_stopping():
             self._adopt()
-            is_checkpoint = time.monotonic() >= self._checkpoint_at
-            self._save(durably=is_checkpoint)
-            if is_checkpoint:
+            is_due = time.monotonic() >= self._checkpoint_at
+            for download in self._queue.active():
+                if download.is_parallel or is_due:
+                    # Complete bytes are on their way to the disk while they are still hashed.
+                    self._save(download, durably=is_due or download.ledger.is_complete)
+            if is_due:
                 self._checkpoint_at = time.monotonic() + self._checkpoint_s
 
     def _adopt(self) -> None:
@@ -44,11 +48,8 @@ class Keeper:
             download.part.close()
         self._queue.settle(verified)
 
-    def _save(self, *, durably: bool) -> None:
-        for download in self._queue.active():
-            # A small file is not worth it before a checkpoint: it is done sooner than saved.
-            if durably or download.is_parallel:
-                stage = download.ledger.done_bytes if durably else download.complete_ranges
-                if stage != self._saved.get(download.id):
-                    download.save(durably=durably)
-                    self._saved[download.id] = stage
+    def _save(self, download: Download, *, durably: bool) -> None:
+        stage = download.ledger.done_bytes if durably else download.complete_ranges
+        if stage != self._saved.get(download.id, 0):
+            download.save(durably=durably)
+            self._saved[download.id] = stage

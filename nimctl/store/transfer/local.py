@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -71,10 +72,11 @@ def clone(url: str, descriptor: int) -> bool:
 def _open(url: str) -> int:
     path = Path(unquote(urlsplit(url).path))
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # A named pipe would block here for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise NotFoundError(f"{path} cannot be read", cause=error.strerror) from error
-    if path.is_dir():
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotFoundError(f"{path} is a directory, not a file")
+        raise NotFoundError(f"{path} is not a regular file")
     return descriptor

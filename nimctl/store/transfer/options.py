@@ -6,10 +6,10 @@ from nimctl.core.value import Value
 class TransferOptions(Value):
     """How files are fetched.
 
-    `connections` are shared by all files of one fetch; `max_rate` is bytes per second of all of
-    them together. A failure counts against `retries` only if not one byte came since the last.
-    `proxies` has the keys `http`, `https` (URLs) and `no_proxy` (a comma-separated list); `ca_file`
-    replaces the system's certificate authorities.
+    `connections`, at least one, are shared by all files of one fetch; `max_rate` is bytes per
+    second of all of them together. A failure counts against `retries` only if not one byte came
+    since the last. `proxies` has the keys `http`, `https` (URLs) and `no_proxy` (a comma-separated
+    list); `ca_file` replaces the system's certificate authorities.
     """
 
     connections: int = 8
@@ -25,3 +25,7 @@ class TransferOptions(Value):
     proxies: dict[str, str] = {}
     ca_file: str | None = None
     netrc_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.connections < 1:
+            raise ValueError("a transfer needs a connection")

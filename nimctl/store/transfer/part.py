@@ -11,7 +11,11 @@ from nimctl.store.locks import Lock, try_lock
 from nimctl.store.transfer.state import State, decode, encode
 
 _AHEAD_BYTES = 16 * 2**20
+_STATE_BYTES = 64 * 2**10
 _NOT_WORTH_RESERVING_BYTES = 2**20
+
+# The system gives the number of a closed descriptor to the next file that anybody opens.
+_CLOSED = -1
 
 
 def part_path(layout: Layout, transfer_id: str) -> Path:
@@ -111,24 +115,27 @@ class Part:
 
     def close(self) -> None:
         """Close the file and let others have it."""
+        self._descriptor = _CLOSED
         self._lock.close()
 
     def discard(self) -> None:
         """Remove the file and its state, and close."""
         self.forget()
+        self._descriptor = _CLOSED
         self._lock.release()
 
     def _reserve_ahead(self, offset: int, length: int) -> None:
         """Reserve for a stream of unknown length, less far when the disk is nearly full.
 
-        What a failed reservation took is given back: the state needs a little room.
+        A little more is reserved than is used. When that fails, it is given back: room for the
+        state.
         """
         with translated_disk_errors(self.path), contextlib.ExitStack() as undo:
             undo.callback(self.truncate, offset)
             ahead = length
             with contextlib.suppress(OSError):
-                os.posix_fallocate(self._descriptor, offset, _AHEAD_BYTES)
+                os.posix_fallocate(self._descriptor, offset, _AHEAD_BYTES + _STATE_BYTES)
                 ahead = _AHEAD_BYTES
-            os.posix_fallocate(self._descriptor, offset, ahead)
+            os.posix_fallocate(self._descriptor, offset, ahead + _STATE_BYTES)
             undo.pop_all()
         self._reserved = offset + ahead

@@ -109,13 +109,24 @@ class Queue:
             self._locked.append((time.monotonic() + _LOCKED_RETRY_S, download))
 
     def activate(self, download: Download) -> None:
-        """Open a file to all workers; the caller takes the first range itself."""
+        """Open a file to all workers."""
         with self._lock:
             self._active.append(download)
+            self._work.notify()
             if download.is_parallel:
                 self._progress.notify_all()
 
-    def wait_for_progress(self, timeout_s: float | None) -> None:
+    def wait_for_parallel(self) -> list[Download]:
+        """Wait until there are parallel downloads; returns them."""
+        with self._lock:
+            while not self.is_stopping():
+                parallel = [download for download in self._active if download.is_parallel]
+                if parallel:
+                    return parallel
+                self._progress.wait()
+            return []
+
+    def wait_for_progress(self, timeout_s: float) -> None:
         """Wait until there may be something to hash."""
         with self._lock:
             if not self.is_stopping():
@@ -124,8 +135,6 @@ class Queue:
     def verified(self, download: Download, sha256: str) -> None:
         """Hand on a file whose bytes are right; waits while too many are ahead of it."""
         with self._lock:
-            if download not in self._active:
-                return  # two threads found the same
             self._active.remove(download)
             self._verified.append((download, sha256))
             if self._is_batch:

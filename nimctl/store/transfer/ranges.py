@@ -68,7 +68,8 @@ class Range:
     @property
     def piece(self) -> Piece:
         """What is there."""
-        return Piece(self.start, self.position, self.mark.crc32)
+        done, crc32 = self.mark
+        return Piece(self.start, self.start + done, crc32)
 
     def take(self, now: float) -> None:
         """Give it to a worker."""

@@ -83,6 +83,8 @@ class Route:
                 return
             self._relocations += 1
             new = self._locate(self._file)
-            if new == tried or self._relocations > _MOST_RELOCATIONS:
+            # The same location may still redirect elsewhere now.
+            is_no_use = new == tried and url == tried.url
+            if is_no_use or self._relocations > _MOST_RELOCATIONS:
                 raise refused(self._file.path, redacted(url), status)
             self._location = new

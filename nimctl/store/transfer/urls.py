@@ -1,11 +1,9 @@
-"""URLs: origins, redirects, proxies, and what of a URL may be shown. Pure."""
+"""URLs: origins, redirects, and what of a URL may be shown. Pure."""
 
-import ipaddress
-from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-from nimctl.core.errors import NetworkError, UsageError
+from nimctl.core.errors import NetworkError
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -13,9 +11,6 @@ _PORTS = {"http": 80, "https": 443}
 # keys of its own.
 _SHOWN_KEYS = frozenset(
     {"download", "revision", "version", "versionid", "x-amz-date", "x-amz-expires", "expires", "se"}
-)
-_SIGNATURE_KEYS = frozenset(
-    {"x-amz-signature", "x-goog-signature", "signature", "sig", "key-pair-id", "policy", "token"}
 )
 
 
@@ -61,7 +56,10 @@ def redirected(url: str, location: str) -> str:
     Raises:
         NetworkError: It leads from https to something else, or out of HTTP.
     """
-    target = urljoin(url, location)
+    try:
+        target = urljoin(url, location)
+    except ValueError as error:
+        raise NetworkError(f"{redacted(url)} redirects to nowhere", cause=str(error)) from None
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise NetworkError(
             f"{redacted(url)} redirects to an unencrypted address",
@@ -79,66 +77,12 @@ def redacted(url: str) -> str:
     shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path.partition('#')[0]}"
     if not question:
         return shown
-    pairs = parse_qsl(rest.partition("#")[0], keep_blank_values=True)
-    query = "&".join(
-        f"{quote(key)}={quote(value) if key.lower() in _SHOWN_KEYS else '...'}"
-        for key, value in pairs
-    )
-    return f"{shown}?{query}"
+    fields = rest.partition("#")[0].split("&")
+    return f"{shown}?{'&'.join(_shown_field(field) for field in fields)}"
 
 
-def is_presigned(url: str) -> bool:
-    """Whether the URL carries a signature, and so may expire."""
-    keys = {key.lower() for key, _ in parse_qsl(urlsplit(url).query)}
-    return not keys.isdisjoint(_SIGNATURE_KEYS)
-
-
-def proxy_for(target: Origin, proxies: Mapping[str, str]) -> str | None:
-    """The URL of the proxy for an origin; None for a direct connection."""
-    proxy = proxies.get(target.scheme)
-    if not proxy or any(
-        _bypasses(entry.strip().lower(), target) for entry in proxies.get("no_proxy", "").split(",")
-    ):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def proxy_address(proxy: str) -> tuple[str, int, str | None]:
-    """Host, port and `user:password` of a proxy URL.
-
-    Raises:
-        UsageError: It is no `http://` proxy.
-    """
-    parts = urlsplit(proxy)
-    if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(
-            f"{redacted(proxy)} is no proxy that nimctl can use", hint="use http://HOST:PORT"
-        )
-    user = parts.netloc.rpartition("@")[0]
-    return parts.hostname, parts.port or 80, user or None
-
-
-def without_fragment(url: str) -> str:
-    """The URL as it is requested."""
-    return urlunsplit(urlsplit(url)._replace(fragment=""))
-
-
-def _bypasses(entry: str, target: Origin) -> bool:
-    """Whether a NO_PROXY entry (`*`, `host`, `.domain`, `host:port`, `10.0.0.0/8`) matches."""
-    if not entry:
-        return False
-    if entry == "*":
-        return True
-    host = target.host.lower()
-    if "/" in entry:
-        try:
-            return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
-        except ValueError:
-            return False
-    name, colon, port = entry.rpartition(":")
-    if colon and port.isdigit() and "]" not in port and name.count(":") == 0:
-        if int(port) != target.port:
-            return False
-        entry = name
-    entry = entry.strip("[]").removeprefix("*").removeprefix(".")
-    return host == entry or host.endswith("." + entry)
+def _shown_field(field: str) -> str:
+    key, equals, value = field.partition("=")
+    if not equals:
+        return "..."
+    return f"{key}={value if key.lower() in _SHOWN_KEYS else '...'}"

@@ -19,17 +19,19 @@ class Verifier:
     def run(self) -> None:
         """Work until there is nothing left to do."""
         while not self._queue.is_stopping():
-            parallel = [one for one in self._queue.active() if one.is_parallel]
-            if not any(self._advance(download) for download in parallel):
-                self._queue.wait_for_progress(_LOOK_AGAIN_S if parallel else None)
+            if not any(map(self._advance, self._queue.wait_for_parallel())):
+                self._queue.wait_for_progress(_LOOK_AGAIN_S)
 
     def _advance(self, download: Download) -> bool:
         hasher = download.hasher
-        moved = hasher.catch_up(download.part, self._queue.is_stopping)
+        kept_bytes = download.kept_bytes
+        has_moved = hasher.catch_up(download.part, self._queue.is_stopping)
+        if download.kept_bytes != kept_bytes:  # some was bad: there is more to fetch
+            self._queue.wake()
         if download.ledger.is_complete and hasher.position == download.size:
             sha256 = download.conclude(self._queue.is_stopping)
             if sha256 is not None:
                 self._queue.verified(download, sha256)
             self._queue.wake()
             return True
-        return moved
+        return has_moved

@@ -76,20 +76,19 @@ class Worker:
             download.hasher.catch_up(download.part, self._queue.is_stopping)
         patience = Patience(self._network.options, self._queue.stopping.wait)
         self._received_bytes = 0
-        try:
-            while download.is_wanted(claimed) and not self._queue.is_stopping():
-                try:
-                    self._attempt(download, claimed)
-                except TemporaryError as error:
-                    if not self._queue.is_stopping():
-                        patience.bear(
-                            error,
-                            path=download.file.path,
-                            url=download.route.shown,
-                            position=claimed.position,
-                        )
-        finally:
-            is_complete = download.release(claimed, self._received_bytes)
+        while download.is_wanted(claimed) and not self._queue.is_stopping():
+            try:
+                self._attempt(download, claimed)
+            except TemporaryError as error:
+                if not self._queue.is_stopping():
+                    patience.bear(
+                        error,
+                        path=download.file.path,
+                        url=download.route.shown,
+                        position=claimed.position,
+                    )
+        # After a failure it stays taken: all is about to end, and nobody else shall try.
+        is_complete = download.release(claimed, self._received_bytes)
         if is_complete and not download.is_parallel:
             self._conclude(download)
         else:
