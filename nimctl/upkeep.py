@@ -53,14 +53,19 @@ def prune(tools: Tools, *, unfinished: bool, remove: bool) -> PruneReport:
     blobs = [sha256 for sha256 in tools.blobs if sha256 not in used]
     partials = sorted(tools.layout.partial("x").parent.glob("*")) if unfinished else []
     freed = sum(tools.blobs.path(sha256).stat().st_size for sha256 in blobs)
-    freed += sum(_disk_usage(path) for path in partials)
+    freed += sum(_disk_usage(inside) for path in partials for inside in (path, *path.rglob("*")))
     if remove:
         for sha256 in blobs:
             tools.blobs.remove(sha256)
         for path in partials:
-            shutil.rmtree(path)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     return PruneReport(
-        blobs=tuple(blobs), unfinished=tuple(path.name for path in partials), bytes_freed=freed
+        blobs=tuple(blobs),
+        unfinished=tuple(sorted({path.name.partition(".")[0] for path in partials})),
+        bytes_freed=freed,
     )
 
 
@@ -118,7 +123,7 @@ def _state_of_file(path: Path, sha256: str) -> str:
         return "missing"
 
 
-def _disk_usage(directory: Path) -> int:
-    # Parts are preallocated and sparse: what counts is the blocks that they take.
+def _disk_usage(path: Path) -> int:
+    # Parts are preallocated: what counts is the blocks that they take.
     block = 512
-    return sum(path.stat().st_blocks * block for path in directory.rglob("*"))
+    return path.stat().st_blocks * block

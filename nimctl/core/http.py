@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qsl, quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError, UsageError
 from nimctl.core.value import Value
@@ -14,7 +14,10 @@ from nimctl.core.value import Value
 _PORTS = {"http": 80, "https": 443}
 # All other values are hidden: every storage service signs with keys of its own.
 _SHOWN_KEYS = frozenset(
-    {"download", "expires", "page-number", "page-size", "recursive", "revision", "version"}
+    {
+        *("download", "expires", "page-number", "page-size", "recursive", "revision", "se"),
+        *("version", "versionid", "x-amz-date", "x-amz-expires"),
+    }
 )
 
 
@@ -67,30 +70,40 @@ def origin(url: str) -> Origin:
 
 
 def redacted(url: str) -> str:
-    """The URL as messages may show it: without user, fragment and what may be a secret."""
-    head, question, rest = url.partition("#")[0].partition("?")
+    """The URL without user, password, fragment and the values of unknown query keys."""
+    head, question, rest = url.partition("?")
     scheme, separator, location = head.partition("://")
     authority, slash, path = location.partition("/")
-    shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
-    query = "&".join(
-        f"{quote(key)}={quote(value) if key.lower() in _SHOWN_KEYS else '...'}"
-        for key, value in parse_qsl(rest, keep_blank_values=True)
-    )
-    return f"{shown}{question}{query}"
+    shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path.partition('#')[0]}"
+    if not question:
+        return shown
+    fields = rest.partition("#")[0].split("&")
+    return f"{shown}?{'&'.join(_shown_field(field) for field in fields)}"
+
+
+def _shown_field(field: str) -> str:
+    key, equals, value = field.partition("=")
+    if not equals:
+        return "..."
+    return f"{key}={value if key.lower() in _SHOWN_KEYS else '...'}"
 
 
 def redirected(url: str, location: str) -> str:
     """Where a redirect leads.
 
     Raises:
-        NetworkError: It leads out of HTTP, or from https to http.
+        NetworkError: It leads from https to something else, or out of HTTP.
     """
-    target = urljoin(url, location)
-    if (origin(url).scheme, origin(target).scheme) == ("https", "http"):
+    try:
+        target = urljoin(url, location)
+    except ValueError as error:
+        raise NetworkError(f"{redacted(url)} redirects to nowhere", cause=str(error)) from None
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise NetworkError(
             f"{redacted(url)} redirects to an unencrypted address",
             cause=f"it leads to {redacted(target)}",
         )
+    origin(target)
     return target
 
 
@@ -120,8 +133,9 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     """Seconds to wait, from `Retry-After` (RFC 9110, 10.2.3: seconds or a date)."""
     if header is None:
         return None
-    if header.strip().isdecimal():
-        return float(header)
+    header = header.strip()
+    if header.isdecimal() and header.isascii():
+        return float(header[:9])
     try:
         moment = parsedate_to_datetime(header)
     except ValueError:

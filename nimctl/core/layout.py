@@ -24,7 +24,7 @@ class Layout(Value):
         return self.root / "blobs" / "sha256" / sha256[:2] / sha256
 
     def partial(self, transfer: str) -> Path:
-        """The directory of an unfinished transfer."""
+        """A file of an unfinished transfer: ID.part, ID.state; or a directory of its own."""
         return self.root / "blobs" / "partial" / transfer
 
     def artifact(self, ref: ModelRef) -> Path:

@@ -22,7 +22,7 @@ from nimctl.store.transfer import Transfer, TransferOptions
 WEIGHTS = bytes(range(256)) * 4000
 FILES = {"config.json": b"{}", "empty.txt": b"", "sub/model.safetensors": WEIGHTS}
 REF = ModelRef.parse("hf://acme/gated")
-TOKEN = "hf_member"  # noqa: S105 - opens nothing but the stand-in
+TOKEN = "hf_member"
 
 
 @pytest.fixture

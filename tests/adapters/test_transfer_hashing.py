@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 from transfers import git_sha1_of, sha256_of, some_bytes
 
+from nimctl.core.facts import File
+from nimctl.core.ports import Location
 from nimctl.store.transfer.digests import PrefixHasher
+from nimctl.store.transfer.download import Download
 from nimctl.store.transfer.part import Part
-from nimctl.store.transfer.ranges import Ledger, Mark, Range
+from nimctl.store.transfer.ranges import Ledger, Mark, Piece, Range
+from nimctl.store.transfer.route import Route
+from nimctl.store.transfer.state import State
 
 DATA = some_bytes(400)
 
@@ -90,3 +95,30 @@ def test_hashing_stops_when_told(part: Part) -> None:
     hasher = hasher_of(Ledger([kept(0, 400)]), [])
     assert not hasher.catch_up(part, lambda: True)
     assert hasher.position == 0
+
+
+def test_a_hasher_from_before_a_restart_comes_to_an_end(tmp_path: Path) -> None:
+    """It once tried a piece for ever whose content had been replaced meanwhile."""
+    file = File(path="file", url="http://127.0.0.1:9/file", size=len(DATA))
+    path = tmp_path / "file.part"
+    earlier = Part.open(path)
+    assert earlier
+    earlier.write(memoryview(DATA)[:200], 0)
+    pieces = (Piece(0, 200, zlib.crc32(DATA[:200])),)
+    earlier.save(State(size=len(DATA), validator='"1"', pieces=pieces), durably=False)
+    earlier.close()
+    download = Download([file], Route(file, lambda _: Location(url=file.url)), range_bytes=100)
+    assert download.open(path)
+    assert download.kept_bytes == 200
+    before = download.hasher
+
+    claimed = download.claim()
+    assert claimed
+    download.distrust_ranges()
+    download.release(claimed, 0)
+    download.part.write(memoryview(some_bytes(400, seed=1)), 0)
+
+    assert download.hasher is not before
+    catch_up(before, download.part)
+    assert download.kept_bytes == 0
+    download.leave()

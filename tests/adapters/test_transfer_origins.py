@@ -222,7 +222,7 @@ def test_a_missing_netrc_is_none_and_a_broken_one_is_named(
 
 def test_a_proxy_gets_http_requests_in_absolute_form(server: FileServer, store: Store) -> None:
     server.put("dir/file", Served(DATA))
-    proxies = {"http": f"http://me:p%40ss@127.0.0.1:{server.port}", "no_proxy": "localhost"}
+    proxies = {"http": f"http://me:p%40ss@127.0.0.1:{server.port}", "no": "localhost"}
     file = digested("file", "http://models.invalid/dir/file", DATA)
 
     [fetched] = store.fetch(file, proxies=proxies)
@@ -236,7 +236,7 @@ def test_a_proxy_gets_http_requests_in_absolute_form(server: FileServer, store: 
 
 def test_no_proxy_goes_past_the_proxy(server: FileServer, other: FileServer, store: Store) -> None:
     file = digested("file", server.put("file", Served(DATA)), DATA)
-    proxies = {"http": f"http://127.0.0.1:{other.port}", "no_proxy": "127.0.0.1"}
+    proxies = {"http": f"http://127.0.0.1:{other.port}", "no": "127.0.0.1"}
     store.fetch(file, proxies=proxies)
     assert other.requests == []
 

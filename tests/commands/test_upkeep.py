@@ -83,9 +83,9 @@ def test_prune_removes_only_what_no_model_needs(run: Run, layout: Layout) -> Non
     stray = layout.blob("0" * 64)
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"x" * 100)
-    unfinished = layout.partial("abc")
-    unfinished.mkdir(parents=True)
-    (unfinished / "part").write_bytes(b"x" * 5000)
+    unfinished = layout.partial("abc.part")
+    unfinished.write_bytes(b"x" * 5000)
+    layout.partial("abc.state").write_bytes(b"x")
     counted = run("prune", "--dry-run", "--json").json
     assert (counted["blobs"], counted["bytes_freed"]) == (["0" * 64], 100)
     assert stray.exists()

@@ -15,7 +15,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     [
         ("https://h/p?revision=a&n=1", "https://h/p?revision=a&n=..."),
         ("https://me:pw@h:1/p?X-Amz-Signature=abc#frag", "https://h:1/p?X-Amz-Signature=..."),
-        ("https://h/p?flag", "https://h/p?flag=..."),
+        ("https://h/p?flag", "https://h/p?..."),
         ("https://h/a@b", "https://h/a@b"),
     ],
 )

@@ -11,20 +11,14 @@ from typing import Self, TypeAlias
 
 from nimctl import __version__
 from nimctl.core.errors import NetworkError, UsageError
+from nimctl.core.http import Origin, origin, proxy_for, redacted, redirected
 from nimctl.core.ports import Location
 from nimctl.store.transfer.answers import Answer, Ask, Moved, read_answer
 from nimctl.store.transfer.connection import Connection, Response, Sockets, basic, tls_context
 from nimctl.store.transfer.failures import TemporaryError
 from nimctl.store.transfer.local import LocalContent, is_local
 from nimctl.store.transfer.options import TransferOptions
-from nimctl.store.transfer.proxies import proxy_for
-from nimctl.store.transfer.urls import (
-    Origin,
-    origin,
-    redacted,
-    redirected,
-    request_target,
-)
+from nimctl.store.transfer.urls import request_target
 
 Content: TypeAlias = Response | LocalContent
 

@@ -13,9 +13,9 @@ from typing import Self
 from urllib.parse import unquote
 
 from nimctl.core.errors import NetworkError
+from nimctl.core.http import Origin
 from nimctl.store.transfer.failures import TemporaryError
 from nimctl.store.transfer.proxies import proxy_address
-from nimctl.store.transfer.urls import Origin
 
 _WORTH_SKIPPING_BYTES = 64 * 1024
 

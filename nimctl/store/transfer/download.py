@@ -338,9 +338,12 @@ class Download:
         self.hasher = PrefixHasher(self.file.digests, self.size, self.ledger, self._drop)
 
     def _drop(self, bad: Range) -> None:
-        """Fetch again what does not have the checksum any more that it was saved with."""
+        """Fetch again what does not have the checksum any more that it was saved with.
+
+        A range from before a restart is emptied too, or its hasher would try it for ever.
+        """
         with self._lock:
             if bad in self.ledger.ranges:
                 self.kept_bytes -= bad.mark.done
-                bad.mark = Mark(0, 0)
-                bad.is_kept = False
+            bad.mark = Mark(0, 0)
+            bad.is_kept = False

@@ -8,7 +8,7 @@ class TransferOptions(Value):
 
     `connections`, at least one, are shared by all files of one fetch; `max_rate` is bytes per
     second of all of them together. A failure counts against `retries` only if not one byte came
-    since the last. `proxies` has the keys `http`, `https` (URLs) and `no_proxy` (a comma-separated
+    since the last. `proxies` has the keys `http`, `https`, `all` (URLs) and `no` (a comma-separated
     list); `ca_file` replaces the system's certificate authorities.
     """
 

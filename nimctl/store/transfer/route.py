@@ -4,11 +4,11 @@ import threading
 from collections.abc import Callable
 
 from nimctl.core.facts import File
+from nimctl.core.http import redacted
 from nimctl.core.ports import Location
 from nimctl.store.transfer.answers import Ask, Beyond, Body, Busy, Expired, Moved, Refused, Unranged
 from nimctl.store.transfer.client import Client, Content
 from nimctl.store.transfer.failures import TemporaryError, refused
-from nimctl.store.transfer.urls import redacted
 
 _MOST_RELOCATIONS = 2
 
