@@ -54,6 +54,7 @@ docs: $(VENV)/dev ## Generate docs/reference from the code
 bench: $(VENV)/dev ## Measure, each against a peer in the same run
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/pull.py
 
 wheel: $(VENV)/dev ## Build the wheel
 	$(BIN)/python -m build --wheel

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from hub import serving_hub
+from hub_metadata import serving_hub
 from measure import in_turns, machine, wall_s
 
 BIN = Path(sys.executable).parent
