@@ -5,6 +5,7 @@ import importlib.util
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from nimctl.core.backends import X86_FEATURES
 from nimctl.core.facts import Cpu, EmbeddedRuntime, Gpu, Host
@@ -133,13 +134,14 @@ def _gpus() -> tuple[str | None, tuple[Gpu, ...]]:
         return None, ()
     try:
         count = pynvml.nvmlDeviceGetCount()
-        gpus = tuple(_gpu(pynvml, index) for index in range(count))
+        gpus = tuple(describe_gpu(pynvml, index) for index in range(count))
         return _text(pynvml.nvmlSystemGetDriverVersion()), gpus
     finally:
         pynvml.nvmlShutdown()
 
 
-def _gpu(nvml, index: int) -> Gpu:  # type: ignore[no-untyped-def]  # noqa: ANN001 - pynvml ships no types
+def describe_gpu(nvml: Any, index: int) -> Gpu:
+    """Read one GPU; `nvml` is the module pynvml, which ships no types."""
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     pci = nvml.nvmlDeviceGetPciInfo(handle)
