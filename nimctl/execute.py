@@ -8,8 +8,9 @@ import msgspec
 
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError
-from nimctl.core.events import Emit, Event, Finished, Started
+from nimctl.core.events import Emit, Event, Finished, Noted, Started
 from nimctl.core.facts import Artifact, File
+from nimctl.core.findings import Finding
 from nimctl.core.layout import ENGINE_DIRECTORY
 from nimctl.core.plan import (
     Assemble,
@@ -51,11 +52,16 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
     match step:
         case Fetch():
             artifact, fetched = _fetch(step, tools, emit)
-            return msgspec.structs.replace(outcome, artifact=artifact, fetched=fetched)
+            findings = _inspect(artifact, tools, emit)
+            _pin(step.reference, artifact, tools)
+            return msgspec.structs.replace(
+                outcome, artifact=artifact, fetched=fetched, findings=findings
+            )
         case Extract():
             artifact = tools.unpacker.unpack(_pinned(step.reference, tools), emit)
-            tools.artifacts.pin(ModelRef.parse(step.reference), artifact)
-            return msgspec.structs.replace(outcome, artifact=artifact)
+            findings = _inspect(artifact, tools, emit)
+            _pin(step.reference, artifact, tools)
+            return msgspec.structs.replace(outcome, artifact=artifact, findings=findings)
         case Assemble():
             emit(Started(task="assemble", title=f"laying out {step.directory}"))
             tools.models.assemble(_pinned(step.reference, tools), Path(step.directory))
@@ -94,8 +100,26 @@ def _fetch(step: Fetch, tools: Tools, emit: Emit) -> tuple[Artifact, tuple[Fetch
     artifact = msgspec.structs.replace(
         step.artifact, files=tuple(_with_digest(file, by_path) for file in files)
     )
-    tools.artifacts.pin(ref, artifact)
     return artifact, fetched
+
+
+def _inspect(artifact: Artifact, tools: Tools, emit: Emit) -> tuple[Finding, ...]:
+    """Look into weight files before they are pinned, and so before anything loads them."""
+    from nimctl.store.formats import inspect_file
+
+    findings = tuple(
+        finding
+        for file in artifact.files
+        for finding in inspect_file(tools.blobs.path(file.sha256 or ""), file.path)
+    )
+    for finding in findings:
+        word = "WARNING: " if finding.severity == "danger" else ""
+        emit(Noted(message=f"{word}{finding.path}: {finding.message}"))
+    return findings
+
+
+def _pin(reference: str, artifact: Artifact, tools: Tools) -> None:
+    tools.artifacts.pin(ModelRef.parse(reference), artifact)
 
 
 def _with_digest(file: File, fetched: Mapping[str, Fetched]) -> File:

@@ -158,6 +158,7 @@ def _report(model: str, outcome: "Outcome", tools: "Tools") -> "PullReport":
         reference=artifact.reference,
         revision=artifact.revision,
         files=tuple(files),
+        findings=outcome.findings,
         bytes_fetched=sum(one.bytes_fetched for one in outcome.fetched),
         bytes_reused=sum(one.bytes_reused for one in outcome.fetched),
     )

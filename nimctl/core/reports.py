@@ -2,6 +2,7 @@
 
 from nimctl.core.engine import Engine
 from nimctl.core.facts import Artifact, Host
+from nimctl.core.findings import Finding
 from nimctl.core.memory import MemoryNeed
 from nimctl.core.ngc import ModelVersion
 from nimctl.core.ports import Fetched
@@ -21,13 +22,14 @@ class PulledFile(Value):
 
 
 class PullReport(Value):
-    """What `pull` brought."""
+    """What `pull` brought; `findings` are about files that may run code when they are loaded."""
 
     schema_version: int = 1
     model: str
     reference: str
     revision: str | None
     files: tuple[PulledFile, ...]
+    findings: tuple[Finding, ...]
     bytes_fetched: int
     bytes_reused: int
 
@@ -250,6 +252,7 @@ class Outcome(Value):
     """What running a plan gave."""
 
     artifact: Artifact | None = None
+    findings: tuple[Finding, ...] = ()
     fetched: tuple[Fetched, ...] = ()
     engine: Engine | None = None
     built: bool = False

@@ -67,15 +67,19 @@ def parse_header(file: str, header: bytes, data_bytes: int) -> dict[str, TensorS
         VerificationError: The header is malformed.
     """
     spans = {name: _span(file, name, entry) for name, entry in _decode(file, header).items()}
+    start = LENGTH_BYTES + len(header)
     position = 0
     for name, span in sorted(spans.items(), key=lambda one: (one[1].start, one[1].stop)):
         if span.start != position:
             raise malformed(
-                file, f"{shown(name)} starts at {span.start}, expected at {position} of its data"
+                file,
+                f"{shown(name)} starts at {start + span.start}, expected at {start + position}",
             )
         position = span.stop
     if position != data_bytes:
-        raise malformed(file, f"its tensors have {position} bytes, its data {data_bytes}")
+        raise malformed(
+            file, f"its tensors end at byte {start + position}, the file at {start + data_bytes}"
+        )
     return spans
 
 

@@ -1,38 +1,16 @@
-"""Where the tensors of a safetensors checkpoint lie.
+"""Where the tensors of a safetensors checkpoint lie."""
 
-Format: https://huggingface.co/docs/safetensors/index#format. As the reference implementation does,
-a file is refused unless its tensors cover the data exactly: no hole, no overlap, no rest.
-"""
-
-import math
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
 
 import msgspec
 
+from nimctl.core import safetensors
 from nimctl.core.value import Value
 from nimctl.engines.gguf.jsonfile import read_json
 from nimctl.engines.gguf.refusals import corrupt, missing, unsupported
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-
-_LENGTH_BYTES = 8
-# The limit of the reference implementation.
-_LARGEST_HEADER_BYTES = 100_000_000
-
-# The names are those of safetensors 0.8.0.
-_DTYPE_BITS = {
-    "F4": 4,
-    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
-    **dict.fromkeys(("BOOL", "U8", "I8"), 8),
-    **dict.fromkeys(("F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
-    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
-    **dict.fromkeys(("I32", "U32", "F32"), 32),
-    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
-}
-
-_Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class StoredTensor(Value):
@@ -44,12 +22,6 @@ class StoredTensor(Value):
     shape: tuple[int, ...]
     offset: int
     size: int
-
-
-class _Entry(msgspec.Struct):
-    dtype: str
-    shape: list[_Natural]
-    data_offsets: tuple[_Natural, _Natural]
 
 
 class _Index(msgspec.Struct):
@@ -85,12 +57,9 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
     """
     size = file.stat().st_size
     with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        start = _LENGTH_BYTES + length
-        if length > _LARGEST_HEADER_BYTES or start > size:
-            raise corrupt(file, f"it has {size} bytes, but its header claims {length}")
+        length = safetensors.header_bytes(str(file), stream.read(safetensors.LENGTH_BYTES), size)
         header = stream.read(length)
-    return parse_header(file, header, start=start, end=size)
+    return parse_header(file, header, start=safetensors.LENGTH_BYTES + length, end=size)
 
 
 def parse_header(file: Path, header: bytes, *, start: int, end: int) -> dict[str, StoredTensor]:
@@ -99,47 +68,18 @@ def parse_header(file: Path, header: bytes, *, start: int, end: int) -> dict[str
     Raises:
         VerificationError: The header is malformed.
     """
-    entries = _decode(file, header)
-    tensors = {
+    spans = safetensors.parse_header(str(file), header, end - start)
+    return {
         name: StoredTensor(
             name=name,
             file=file,
-            dtype=entry.dtype,
-            shape=tuple(entry.shape),
-            offset=start + entry.data_offsets[0],
-            size=_stored_bytes(file, name, entry),
+            dtype=span.dtype,
+            shape=span.shape,
+            offset=start + span.start,
+            size=span.stop - span.start,
         )
-        for name, entry in entries.items()
+        for name, span in spans.items()
     }
-    position = start
-    for tensor in sorted(tensors.values(), key=lambda one: (one.offset, one.size)):
-        if tensor.offset != position:
-            raise corrupt(file, f"{tensor.name} starts at {tensor.offset}, expected at {position}")
-        position += tensor.size
-    if position != end:
-        raise corrupt(file, f"its tensors end at byte {position}, the file at {end}")
-    return tensors
-
-
-def _decode(file: Path, header: bytes) -> dict[str, _Entry]:
-    try:
-        raw: dict[str, Any] = msgspec.json.decode(header, type=dict[str, Any])
-        raw.pop("__metadata__", None)
-        return msgspec.convert(raw, dict[str, _Entry])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise corrupt(file, f"its header: {error}") from error
-
-
-def _stored_bytes(file: Path, name: str, entry: _Entry) -> int:
-    bits = _DTYPE_BITS.get(entry.dtype)
-    if bits is None:
-        raise corrupt(file, f"{name} has the unknown data type {entry.dtype}")
-    start, stop = entry.data_offsets
-    if (stop - start) * 8 != math.prod(entry.shape) * bits:
-        raise corrupt(
-            file, f"{name} takes {stop - start} bytes, but is {entry.dtype} of {entry.shape}"
-        )
-    return stop - start
 
 
 def _read_shard(index: Path, name: str) -> dict[str, StoredTensor]:
