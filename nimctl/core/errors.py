@@ -14,7 +14,7 @@ NimctlError
 +-- ServerDiedError          10   the server ended before it was ready
 +-- BuildError               11   the engine build failed
 +-- DiskFullError            12   not enough room
-Interrupted                 130   Ctrl-C   } no NimctlError: nothing
+KeyboardInterrupt           130   Ctrl-C   } no NimctlError: nothing
 Terminated                  143   SIGTERM  } may catch them on the way
 
 Anything else that reaches the entry point is a bug and exits with 1.
@@ -173,12 +173,6 @@ def from_os_error(error: OSError) -> NimctlError | None:
                 hint="check the owner of that path, or set NIMCTL_HOME to a directory of yours",
             )
     return None
-
-
-class Interrupted(BaseException):
-    """The user pressed Ctrl-C."""
-
-    exit_code = Exit.INTERRUPTED
 
 
 class Terminated(BaseException):
