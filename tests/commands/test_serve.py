@@ -263,6 +263,20 @@ def test_a_server_that_dies_at_start_is_reported_with_its_last_words(
     assert run("ps", "--json").json["servers"] == []
 
 
+def test_a_server_that_is_not_ready_in_time_is_stopped(run: Run, tmp_path: Path) -> None:
+    # Nobody writes to this pipe, so that the engine waits for its template for ever.
+    template = tmp_path / "template.jinja"
+    os.mkfifo(template)
+    run("build-engine", "capitals-demo")
+    result = run(
+        *("serve", "capitals-demo", "-d", "-p", "auto", "--timeout", "0.5"),
+        *("--chat-template", template),
+    )
+    assert result.code == 9
+    words(result, "not ready within 0.5 seconds", "--timeout")
+    assert run("ps", "--json").json["servers"] == []
+
+
 def test_an_engine_argument_that_is_unknown_is_named(run: Run) -> None:
     result = run("serve", "capitals-demo", "-d", "-p", "auto", "--", "--no-such-flag")
     assert result.code == 10
