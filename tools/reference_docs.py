@@ -1,9 +1,11 @@
 """Generate docs/reference from the code; with --check, fail when the files are not up to date."""
 
 import argparse
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -47,9 +49,24 @@ def files() -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "exit-codes.md", _exit_codes()
     yield REFERENCE / "json.md", _json_index()
     for name, (kind, _) in DOCUMENTS.items():
-        schema = msgspec.json.schema(kind)
+        schema = _dedented(msgspec.json.schema(kind))
         text = msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()
         yield REFERENCE / "schemas" / f"{name}.json", text + "\n"
+
+
+def _dedented(schema: Any) -> Any:
+    """The schema with docstrings as they read: before Python 3.13 they keep their indentation."""
+    match schema:
+        case dict():
+            return {
+                key: inspect.cleandoc(value)
+                if key == "description" and isinstance(value, str)
+                else _dedented(value)
+                for key, value in schema.items()
+            }
+        case list():
+            return [_dedented(value) for value in schema]
+    return schema
 
 
 def _cli() -> str:

@@ -28,7 +28,7 @@ def python() -> str:
     named = os.environ.get("NIMCTL_TEST_NGCSDK_PYTHON")
     if not named and not importlib.util.find_spec("ngcsdk"):
         pytest.skip(
-            "pip install 'nimctl[ngc-test]', or set NIMCTL_TEST_NGCSDK_PYTHON to the interpreter "
+            "pip install ngcsdk==4.37.0, or set NIMCTL_TEST_NGCSDK_PYTHON to the interpreter "
             "of an environment that has ngcsdk 4.37"
         )
     return named or sys.executable
