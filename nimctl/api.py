@@ -10,7 +10,7 @@ from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact, Host, Inventory, carry_digests
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish, default_capacity, memory_need
 from nimctl.core.plan import Plan
-from nimctl.core.profile import Candidate, Model, Wish, judge, matching, rank
+from nimctl.core.profile import Candidate, Model, Profile, Wish, judge, matching, rank
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
 from nimctl.core.unlisted import unlisted_model
@@ -93,17 +93,16 @@ def _candidates(
     room = default_capacity(model.architecture, available, capacity)
     for profile in model.profiles:
         memory = memory_need(model.architecture, profile.precision, room, available)
-        candidate = judge(profile, host, memory, cached=False)
-        yield judge(profile, host, memory, cached=_is_cached(candidate, tools))
+        yield judge(profile, host, memory, cached=_is_cached(profile, tools))
 
 
-def _is_cached(candidate: Candidate, tools: Tools) -> bool:
-    pinned = tools.artifacts.pinned(ModelRef.parse(candidate.profile.source))
+def _is_cached(profile: Profile, tools: Tools) -> bool:
+    pinned = tools.artifacts.pinned(ModelRef.parse(profile.source))
     if pinned is None or pinned.digest is None:
         return False
-    if not candidate.profile.build:
+    if not profile.build:
         return all(tools.blobs.has(file.sha256 or "") for file in pinned.files)
-    key = decide.recipe_for(candidate, tools.builder.version).key(pinned.digest)
+    key = decide.recipe_for(profile, tools.builder.version).key(pinned.digest)
     return tools.engines.find(key) is not None
 
 
@@ -165,7 +164,7 @@ def _inventory(artifact: Artifact, candidate: Candidate | None, tools: Tools) ->
     pinned = tools.artifacts.pinned(ModelRef.parse(artifact.reference)) == artifact
     if candidate is None or artifact.digest is None:
         return Inventory(pinned=pinned, blobs=blobs)
-    key = decide.recipe_for(candidate, tools.builder.version).key(artifact.digest)
+    key = decide.recipe_for(candidate.profile, tools.builder.version).key(artifact.digest)
     engines = frozenset([key] if tools.engines.find(key) else [])
     return Inventory(pinned=pinned, blobs=blobs, engines=engines)
 

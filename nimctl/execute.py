@@ -35,15 +35,12 @@ def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
     A server that was launched is stopped when a later step fails or is interrupted.
     """
     outcome = Outcome()
-    launched: list[str] = []
     try:
         for step in plan.steps:
-            if isinstance(step, Launch):
-                launched.append(step.name)
             outcome = _act(step, outcome, tools, emit)
     except BaseException:
-        for name in launched:
-            _stop_if_started(name, tools)
+        if any(isinstance(step, Launch) for step in plan.steps):
+            tools.servers.stop_launched()
         raise
     return outcome
 
@@ -141,10 +138,3 @@ def _pinned(reference: str, tools: Tools) -> Artifact:
     if artifact is None:
         raise NotFoundError(f"{reference} is not in the store", hint=f"nimctl pull '{reference}'")
     return artifact
-
-
-def _stop_if_started(name: str, tools: Tools) -> None:
-    try:
-        tools.servers.stop(name)
-    except NotFoundError:
-        return  # it failed before it had a process

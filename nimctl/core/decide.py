@@ -25,7 +25,7 @@ from nimctl.core.plan import (
     Plan,
     Step,
 )
-from nimctl.core.profile import Candidate, Fit
+from nimctl.core.profile import Candidate, Fit, Profile
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import ServeRequest
 from nimctl.core.unlisted import gguf_file
@@ -59,9 +59,8 @@ class Surroundings(Value):
     running: dict[str, str] = {}
 
 
-def recipe_for(candidate: Candidate, builder: str) -> EngineRecipe:
+def recipe_for(profile: Profile, builder: str) -> EngineRecipe:
     """What a profile's engine is built by."""
-    profile = candidate.profile
     return EngineRecipe(
         backend=profile.backend,
         precision=profile.precision,
@@ -152,7 +151,7 @@ def _prepare(target: Target, around: Surroundings) -> Iterator[Step]:
 
 
 def _build(target: Target, around: Surroundings) -> Build:
-    recipe = recipe_for(target.candidate, around.builder)
+    recipe = recipe_for(target.candidate.profile, around.builder)
     digest = target.artifact.digest
     return Build(
         reference=target.candidate.profile.source,

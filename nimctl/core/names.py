@@ -3,11 +3,12 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from nimctl.core.errors import VerificationError
 
+_FEW = 20
 _LONGEST_PART_BYTES = 255
 _LONGEST_PATH_BYTES = 4096
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file: reserved with any extension.
@@ -129,6 +130,13 @@ def near(name: str, names: Iterable[str]) -> str | None:
     """A sentence with the nearest of some names; None when none is near."""
     found = difflib.get_close_matches(name, list(names), n=3)
     return "near names: " + ", ".join(found) if found else None
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are; unprintable ones are escaped."""
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    shown = (name if name.isprintable() else repr(name) for name in names[:_FEW])
+    return (", ".join(shown) or "nothing") + more
 
 
 def _folded(path: str) -> str:

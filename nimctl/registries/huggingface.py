@@ -16,9 +16,10 @@ from nimctl import __version__
 from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError, UsageError
 from nimctl.core.facts import Artifact, DigestAlgorithm, File
 from nimctl.core.http import HttpOptions, origin, refusal
-from nimctl.core.names import checked_digest, near, safe_paths
+from nimctl.core.names import checked_digest, enumerated, near, safe_paths
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef
+from nimctl.core.selection import selected
 from nimctl.http import library_client
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _RESOLVE_PATH = re.compile(r"/([^/]+/[^/]+)/resolve/")
 _TOKEN = re.compile(r"[!-~]+")
-_FEW = 20
 
 
 class HuggingFaceRegistry:
@@ -63,7 +63,7 @@ class HuggingFaceRegistry:
             raise AuthError("HF_TOKEN is no token: it has characters that no header can have")
         with self._api(ref) as api:
             commit, entries = _look_up(api, ref)
-        chosen = _included(ref, entries)
+        chosen = selected(ref, entries)
         safe_paths(entry.path for entry in chosen)
         files = tuple(self._file(ref.path, commit, entry) for entry in chosen)
         return Artifact(reference=str(ref), revision=commit, files=files)
@@ -207,21 +207,9 @@ def _no_revision(api: "HfApi", ref: ModelRef) -> NotFoundError:
     names = [one.name for one in (*refs.branches, *refs.tags)]
     return NotFoundError(
         f"hf://{ref.path} has no revision {ref.revision}",
-        cause=near(ref.revision or "", names) or "there is " + _list(names),
+        cause=near(ref.revision or "", names) or "there is " + enumerated(names),
         hint=f"nimctl pull hf://{ref.path}@{names[0]}" if names else None,
     )
-
-
-def _included(ref: ModelRef, entries: list["RepoFile"]) -> list["RepoFile"]:
-    """The files that the reference's globs select."""
-    found = [entry for entry in entries if ref.selects(entry.path)]
-    if not found:
-        wanted = f" that matches {', '.join(ref.include)}" if ref.include else ""
-        raise NotFoundError(
-            f"hf://{ref.path} has no file{wanted}",
-            cause="it has " + _list([entry.path for entry in entries]),
-        )
-    return found
 
 
 def _nonsense(endpoint: str, error: Exception) -> NetworkError:
@@ -235,8 +223,3 @@ def _nonsense(endpoint: str, error: Exception) -> NetworkError:
 def _said(headers: Mapping[str, str]) -> str | None:
     message = headers.get("x-error-message", "")
     return message if message and message.isprintable() else None
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return (", ".join(names[:_FEW]) or "nothing") + more

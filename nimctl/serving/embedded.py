@@ -144,6 +144,11 @@ class EmbeddedServers:
             return False
         return True
 
+    def stop_launched(self) -> None:
+        """Stop what this process launched and has not let go; never a server of another."""
+        for name in list(self._children):
+            self.stop(name)
+
     def find(self, name: str) -> ServerReport:
         """Describe one server.
 

@@ -126,3 +126,15 @@ def test_a_port_that_listens_is_taken_and_zero_finds_a_free_one() -> None:
     chosen = free_port("127.0.0.1", 0)
     assert chosen
     assert free_port("127.0.0.1", chosen) == chosen
+
+
+def test_only_what_this_process_launched_is_stopped(layout: Layout) -> None:
+    mine, others = EmbeddedServers(layout), EmbeddedServers(layout)
+    others.launch(launch("sleep", "600", name="theirs"))
+    mine.launch(launch("sleep", "600", name="mine"))
+    with pytest.raises(UsageError):
+        mine.launch(launch("sleep", "600", name="theirs"))
+    mine.stop_launched()
+    assert list(others.running()) == ["theirs"]
+    others.stop_launched()
+    assert others.running() == {}

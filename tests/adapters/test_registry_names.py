@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nimctl.core.errors import VerificationError
-from nimctl.registries.names import checked_digest, near, safe_name, safe_path, safe_paths
+from nimctl.core.names import checked_digest, near, safe_name, safe_path, safe_paths
 
 PARTS = st.sampled_from(["..", ".", "", "a", "B", "con", "x.", "~", "\\", "C:", "é", "a b", "\0"])
 

@@ -35,6 +35,8 @@ def test_a_guest_pulls_a_public_model(run: Run) -> None:
     assert contents == FILES
     narrowed = run("pull", "ngc://acme/vision/detector:1.0.0", "--include", "*.json", "--json")
     assert [one["name"] for one in narrowed.json["files"]] == ["config.json"]
+    without = run("pull", "ngc://acme/vision/detector:1.0.0", "--exclude", "*.json", "--json")
+    assert [one["name"] for one in without.json["files"]] == ["model.gguf"]
 
 
 @pytest.mark.usefixtures("ngc")

@@ -105,3 +105,16 @@ def test_a_pulled_artifact_is_there_offline(run: Run, registry: RegistryDaemon) 
     offline = run("pull", target, "--offline", "--json")
     assert offline.code == 0
     assert offline.json["bytes_fetched"] == 0
+
+
+def test_globs_narrow_what_is_pulled_from_a_registry(run: Run, registry: RegistryDaemon) -> None:
+    run("pull", "capitals-demo")
+    target = f"oci://{registry.host}/demo:1"
+    run("push", "capitals-demo", target)
+    only = run("pull", target, "--include", "*.json", "--exclude", "tokenizer*", "--json").json
+    assert {one["name"] for one in only["files"]} == {
+        "config.json",
+        "generation_config.json",
+        "special_tokens_map.json",
+    }
+    assert run("pull", target, "--include", "*.onnx").code == 3

@@ -12,7 +12,6 @@ from nimctl.registries.ngc.wire import ErrorAnswer, decode
 KEYS_PAGE = "https://org.ngc.nvidia.com/setup/api-keys"
 KEY_HINT = f"make a key at {KEYS_PAGE} and set NGC_API_KEY to it"
 _LONGEST_QUOTE = 300
-_FEW = 20
 
 
 def refusal(response: Response, what: Model | Release, *, is_guest: bool) -> NimctlError:
@@ -70,13 +69,6 @@ def not_found(
         if is_guest and unseen
         else f"nimctl versions ngc://{model}",
     )
-
-
-def enumerated(names: list[str]) -> str:
-    """The first of some names, and how many more there are; unprintable ones are escaped."""
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    shown = (name if name.isprintable() else repr(name) for name in names[:_FEW])
-    return (", ".join(shown) or "nothing") + more
 
 
 def _page(what: Model | Release) -> str:

@@ -10,8 +10,8 @@ from itertools import zip_longest
 
 from nimctl.core.errors import NotFoundError, VerificationError
 from nimctl.core.facts import DigestAlgorithm, File
+from nimctl.core.names import checked_digest
 from nimctl.http import Response
-from nimctl.registries.names import checked_digest
 from nimctl.registries.ngc.api import Api
 from nimctl.registries.ngc.endpoints import Release, file_url
 from nimctl.registries.ngc.wire import FilesPage, ModelFile, nonsense

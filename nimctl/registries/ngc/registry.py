@@ -1,19 +1,16 @@
 """The NGC model registry: references to artifacts, and the versions of a model."""
 
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 
-from nimctl.core.errors import NotFoundError
 from nimctl.core.facts import Artifact, File
+from nimctl.core.names import safe_paths
 from nimctl.core.ngc import ModelVersion, NgcCredential
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef
+from nimctl.core.selection import selected
 from nimctl.http import Client
-from nimctl.registries.names import safe_paths
 from nimctl.registries.ngc.api import Api
 from nimctl.registries.ngc.endpoints import Model, Release, parse_file_url
-from nimctl.registries.ngc.failures import enumerated
 from nimctl.registries.ngc.listing import list_files
 from nimctl.registries.ngc.locations import Locations
 from nimctl.registries.ngc.releases import Releases
@@ -48,7 +45,7 @@ class NgcRegistry:
         version = self._releases.latest(model) if wanted == LATEST else wanted
         release = Release(model=model, version=version)
         self._releases.require(release)
-        files = _included(ref, list_files(self._api, release))
+        files = selected(ref, list_files(self._api, release))
         safe_paths(file.path for file in files)
         return Artifact(reference=str(ref), revision=release.version, files=files)
 
@@ -73,19 +70,3 @@ class NgcRegistry:
         glob = ref.revision or "*"
         found = self._releases.all(Model.of(ref))
         return tuple(version for version in found if fnmatchcase(version.version, glob))
-
-
-def _included(ref: ModelRef, files: Sequence[File]) -> tuple[File, ...]:
-    """The files that one of the globs matches; all without globs."""
-    found = tuple(file for file in files if not ref.include or _matches(file.path, ref.include))
-    if not found:
-        raise NotFoundError(
-            f"ngc://{ref.path} has no file that matches {', '.join(ref.include)}",
-            cause="it has " + enumerated([file.path for file in files]),
-        )
-    return found
-
-
-def _matches(path: str, globs: tuple[str, ...]) -> bool:
-    name = PurePosixPath(path).name
-    return any(fnmatchcase(path, glob) or fnmatchcase(name, glob) for glob in globs)

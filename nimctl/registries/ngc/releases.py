@@ -5,12 +5,12 @@ from functools import partial
 from http import HTTPStatus
 
 from nimctl.core.errors import NimctlError, NotFoundError, VerificationError
+from nimctl.core.names import enumerated, near, safe_name
 from nimctl.core.ngc import ModelVersion, build_of
 from nimctl.http import Response
-from nimctl.registries.names import near, safe_name
 from nimctl.registries.ngc.api import Api
 from nimctl.registries.ngc.endpoints import Model, Release
-from nimctl.registries.ngc.failures import enumerated, not_found
+from nimctl.registries.ngc.failures import not_found
 from nimctl.registries.ngc.wire import (
     ModelAnswer,
     SearchAnswer,

@@ -11,8 +11,8 @@ import msgspec
 
 from nimctl.core.errors import NetworkError, NimctlError, NotFoundError
 from nimctl.core.http import origin, redirected
+from nimctl.core.names import near
 from nimctl.http import Client, Response
-from nimctl.registries.names import near
 from nimctl.registries.oci.auth import Authorizer
 from nimctl.registries.oci.failures import failure, said
 from nimctl.registries.oci.manifests import ACCEPTED, Manifest, checked_body, choose, decode

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from nimctl.core.errors import UnsupportedModelError
-from nimctl.registries.names import safe_paths
+from nimctl.core.names import safe_paths
 from nimctl.registries.oci.manifests import Descriptor
 
 ArchiveFormat = Literal["tar", "tar.gz", "tar.zst"]

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from nimctl.core.errors import UnsupportedModelError, VerificationError
-from nimctl.registries.names import checked_digest
+from nimctl.core.names import checked_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 ACCEPTED = (

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from nimctl.core.names import safe_paths
 from nimctl.core.value import Value, canonical_json
-from nimctl.registries.names import safe_paths
 from nimctl.registries.oci.manifests import OCI_MANIFEST
 
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"

@@ -9,6 +9,7 @@ from nimctl.core.errors import NotFoundError
 from nimctl.core.facts import Artifact, File
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef
+from nimctl.core.selection import selected
 from nimctl.http import Client
 from nimctl.registries.oci.auth import Authorizer, Clock, Credentials
 from nimctl.registries.oci.distribution import Distribution
@@ -56,7 +57,9 @@ class OciRegistry:
         if not files:
             raise NotFoundError(f"{ref} has no files")
         return Artifact(
-            reference=str(ref), revision=digest, files=tuple(blob_file(place, one) for one in files)
+            reference=str(ref),
+            revision=digest,
+            files=selected(ref, (blob_file(place, one) for one in files)),
         )
 
     def locate(self, file: File) -> Location:
