@@ -5,12 +5,14 @@ from collections.abc import Iterable
 
 from nimctl.core import checkpoint, decide
 from nimctl.core.archives import settled
+from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
 from nimctl.core.errors import UsageError, VerificationError
-from nimctl.core.facts import Artifact, Host, Inventory, carry_digests
+from nimctl.core.facts import Artifact, Inventory, carry_digests
+from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish, default_capacity, memory_need
 from nimctl.core.plan import Plan
-from nimctl.core.profile import Candidate, Model, Profile, Wish, judge, matching, rank
+from nimctl.core.profile import Candidate, Profile, Wish, judge, matching, rank
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
 from nimctl.core.unlisted import unlisted_model
@@ -25,7 +27,7 @@ def plan_pull(request: PullRequest, tools: Tools) -> Plan:
     if source.scheme == "catalogue":
         model = tools.catalog.find(source.path)
         chosen = matching(_candidates(model, host, tools), request.wish)[0]
-        source = ModelRef.parse(chosen.profile.source)
+        source = _source(chosen.profile)
     if request.lock is not None:
         artifact = request.lock.find(source)
     else:
@@ -76,7 +78,7 @@ def _target(
         model = _unlisted(ref, artifact, tools)
     chosen = matching(_candidates(model, host, tools, capacity), wish)[0]
     if artifact is None:
-        artifact = _artifact(ModelRef.parse(chosen.profile.source), tools, refresh=False)
+        artifact = _artifact(_source(chosen.profile), tools, refresh=False)
     return Target(
         ref=ref,
         model=model.name,
@@ -97,13 +99,19 @@ def _candidates(
 
 
 def _is_cached(profile: Profile, tools: Tools) -> bool:
-    pinned = tools.artifacts.pinned(ModelRef.parse(profile.source))
+    pinned = tools.artifacts.pinned(ModelRef.parse(profile.source)) if profile.source else None
     if pinned is None or pinned.digest is None:
         return False
     if not profile.build:
         return all(tools.blobs.has(file.sha256 or "") for file in pinned.files)
     key = decide.recipe_for(profile, tools.builder.version).key(pinned.digest)
     return tools.engines.find(key) is not None
+
+
+def _source(profile: Profile) -> ModelRef:
+    if profile.source is None:
+        raise UsageError(f"profile {profile.name} has no files of its own: its container has them")
+    return ModelRef.parse(profile.source)
 
 
 def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:

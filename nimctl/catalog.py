@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from nimctl.core.catalogue import Model
 from nimctl.core.errors import NotFoundError, VerificationError
-from nimctl.core.profile import Model
 
 _SUFFIX = ".yaml"
 

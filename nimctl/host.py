@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nimctl.core.backends import X86_FEATURES
-from nimctl.core.facts import Cpu, EmbeddedRuntime, Gpu, Host
+from nimctl.core.machine import Cpu, EmbeddedRuntime, Gpu, Host
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")

@@ -95,10 +95,9 @@ def artifacts_of(ref: ModelRef, tools: Tools) -> list[Artifact]:
         NotFoundError: The store has nothing of it.
     """
     if ref.scheme == "catalogue":
-        model = tools.catalog.find(ref.path)
-        sources = {model.reference, *(profile.source for profile in model.profiles)}
+        sources = tools.catalog.find(ref.path).sources
     else:
-        sources = {str(ref)}
+        sources = frozenset({str(ref)})
     pinned = [tools.artifacts.pinned(ModelRef.parse(source)) for source in sorted(sources)]
     found = [artifact for artifact in pinned if artifact is not None]
     if not found:

@@ -12,8 +12,9 @@ from nimctl.settings import Settings
 
 if TYPE_CHECKING:
     from nimctl.catalog import Catalog
-    from nimctl.core.facts import Artifact, File, Host
+    from nimctl.core.facts import Artifact, File
     from nimctl.core.http import HttpOptions
+    from nimctl.core.machine import Host
     from nimctl.core.ports import Location, Registry
     from nimctl.core.refs import ModelRef, Scheme
     from nimctl.engines.llama_cpp import LlamaCppBuilder

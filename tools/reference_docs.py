@@ -13,9 +13,9 @@ import msgspec
 from nimctl.cli.app import nimctl as group
 from nimctl.cli.commands import COMMANDS
 from nimctl.core import plan, reports
+from nimctl.core.catalogue import Model
 from nimctl.core.errors import MEANINGS
 from nimctl.core.lock import Lock
-from nimctl.core.profile import Model
 from nimctl.core.value import Value
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"

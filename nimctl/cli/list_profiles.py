@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nimctl.cli.render import Output
-    from nimctl.core.facts import Host
-    from nimctl.core.profile import Candidate, Model
+    from nimctl.core.catalogue import Model
+    from nimctl.core.machine import Host
+    from nimctl.core.profile import Candidate
     from nimctl.core.reports import ListedModel
     from nimctl.settings import Settings
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from nimctl.core.facts import Architecture
+from nimctl.core.architecture import Architecture
 
 CONFIG_FILE = "config.json"
 CONVERTIBLE = (

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from nimctl.core.architecture import Architecture
 from nimctl.core.archives import archives_in, packed
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.errors import DiskFullError, HardwareError, NotFoundError, UsageError
-from nimctl.core.facts import Architecture, Artifact, File, Host, Inventory
+from nimctl.core.facts import Artifact, File, Inventory
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout
+from nimctl.core.machine import Host
 from nimctl.core.memory import BYTES_PER_WEIGHT, decoding_threads, default_capacity
 from nimctl.core.plan import (
     Assemble,
@@ -142,7 +144,7 @@ def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> P
 
 
 def _prepare(target: Target, around: Surroundings) -> Iterator[Step]:
-    source = target.candidate.profile.source
+    source = target.artifact.reference
     missing = _missing(target.artifact, around.inventory)
     # Where all is there, the fetch moves nothing and pins what the later steps go by.
     if missing or not around.inventory.pinned:
@@ -154,7 +156,7 @@ def _build(target: Target, around: Surroundings) -> Build:
     recipe = recipe_for(target.candidate.profile, around.builder)
     digest = target.artifact.digest
     return Build(
-        reference=target.candidate.profile.source,
+        reference=target.artifact.reference,
         directory=str(_directory(target, around.layout)),
         recipe=recipe,
         key=recipe.key(digest) if digest else None,

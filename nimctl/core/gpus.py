@@ -4,7 +4,7 @@ The ids are those that NIM prints in its listings (`Free GPUs: [20b2:10de] …`)
 A100-SXM4-40GB and T4 are from https://pci-ids.ucw.cz alone.
 """
 
-from nimctl.core.facts import Host
+from nimctl.core.machine import Host
 from nimctl.core.ngc import ModelVersion
 
 _DEVICES: dict[str, frozenset[str]] = {

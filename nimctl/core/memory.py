@@ -5,7 +5,7 @@ by the logits and the widest activations of one micro-batch of 512 tokens in f32
 `capitals-demo` and of random models agree with it, larger models are unverified.
 """
 
-from nimctl.core.facts import Architecture
+from nimctl.core.architecture import Architecture
 from nimctl.core.value import Value
 
 # Bytes per weight. q8_0 stores 32 int8 weights and one f16 scale in 34 bytes:

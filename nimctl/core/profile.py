@@ -6,7 +6,7 @@ from enum import StrEnum, unique
 
 from nimctl.core.backends import X86_FEATURES
 from nimctl.core.errors import NotFoundError, UsageError
-from nimctl.core.facts import Architecture, Host
+from nimctl.core.machine import Host
 from nimctl.core.memory import MemoryNeed
 from nimctl.core.value import Value, canonical_json
 
@@ -19,14 +19,14 @@ _PRECISION_ORDER = ("q8_0", "f16", "bf16", "f32", "q4_k_m")
 class Profile(Value):
     """One way to run a model.
 
-    `source` is the reference of the files that it is made of; `build` says that an engine has to
-    be built from them on this machine.
+    `source` is the reference of the files that it is made of, None where its container brings its
+    own; `build` says that an engine has to be built from them on this machine.
     """
 
     backend: str
     precision: str
-    source: str
-    build: bool
+    source: str | None = None
+    build: bool = False
     tp: int = 1
     pp: int = 1
     target: str | None = None
@@ -65,21 +65,6 @@ class Profile(Value):
     def id(self) -> str:
         """sha256 in hex of the canonical JSON of the sorted tags."""
         return hashlib.sha256(canonical_json(self.tags)).hexdigest()
-
-
-class Model(Value):
-    """A catalogue file: a model and its profiles.
-
-    `architecture` is None for a model that is known by its reference only.
-    """
-
-    schema_version: int = 1
-    name: str
-    title: str
-    license: str | None = None
-    reference: str
-    architecture: Architecture | None = None
-    profiles: tuple[Profile, ...]
 
 
 @unique

@@ -1,8 +1,9 @@
 """What commands print with `--json`: one class a document, each with its schema in the docs."""
 
 from nimctl.core.engine import Engine
-from nimctl.core.facts import Artifact, Host
+from nimctl.core.facts import Artifact
 from nimctl.core.findings import Finding
+from nimctl.core.machine import Host
 from nimctl.core.memory import MemoryNeed
 from nimctl.core.ngc import ModelVersion
 from nimctl.core.ports import Fetched
@@ -207,7 +208,7 @@ class ListedProfile(Value):
     lora: bool
     reasons: tuple[str, ...]
     memory: MemoryNeed | None
-    source: str
+    source: str | None
 
 
 class ListedModel(Value):

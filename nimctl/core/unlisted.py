@@ -3,11 +3,13 @@
 import re
 from pathlib import PurePosixPath
 
+from nimctl.core.architecture import Architecture
 from nimctl.core.archives import archives_in
+from nimctl.core.catalogue import Model
 from nimctl.core.checkpoint import CONVERTIBLE
 from nimctl.core.errors import NotFoundError, UnsupportedModelError, UsageError
-from nimctl.core.facts import Architecture, Artifact
-from nimctl.core.profile import Model, Profile
+from nimctl.core.facts import Artifact
+from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")

@@ -7,8 +7,9 @@ import pytest
 
 from nimctl.core.decide import Surroundings, Target, plan_build, plan_pull, plan_serve
 from nimctl.core.errors import DiskFullError, HardwareError, NotFoundError, UsageError
-from nimctl.core.facts import Artifact, Cpu, EmbeddedRuntime, File, Gpu, Host, Inventory
+from nimctl.core.facts import Artifact, File, Inventory
 from nimctl.core.layout import Layout
+from nimctl.core.machine import Cpu, EmbeddedRuntime, Gpu, Host
 from nimctl.core.plan import Attach, Await, Build, Fetch, Launch, Plan
 from nimctl.core.profile import Candidate, Fit, Profile
 from nimctl.core.refs import ModelRef

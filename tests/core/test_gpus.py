@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from test_decide import HOST
 
-from nimctl.core.facts import Gpu, Host
 from nimctl.core.gpus import suits
+from nimctl.core.machine import Gpu, Host
 from nimctl.core.ngc import ModelVersion
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimctl.core.facts import Architecture
+from nimctl.core.architecture import Architecture
 from nimctl.core.memory import (
     ANY_CAPACITY,
     Capacity,

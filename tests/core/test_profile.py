@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nimctl.core.errors import NotFoundError, UsageError
-from nimctl.core.facts import Cpu, EmbeddedRuntime, Host
+from nimctl.core.machine import Cpu, EmbeddedRuntime, Host
 from nimctl.core.memory import MemoryNeed
 from nimctl.core.profile import Candidate, Fit, Profile, Wish, judge, matching, rank
 

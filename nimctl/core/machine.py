@@ -1,0 +1,107 @@
+"""Machines: what nimctl chooses by, whether it was observed or is only planned for."""
+
+from typing import Literal
+
+from nimctl.core.value import Value
+
+
+class Cpu(Value):
+    """The processor, as far as this process may use it.
+
+    `cores` are physical cores, `threads` the hardware threads that the process may run on
+    (affinity and cgroup quota considered). `features` are the kernel's flag names.
+    """
+
+    model: str
+    architecture: str
+    cores: int
+    threads: int
+    features: tuple[str, ...] = ()
+
+
+class Gpu(Value):
+    """One GPU, or one MIG slice of a GPU, that a process can be given.
+
+    `key` is nimctl's name for the kind (`h100_sxm`), None for a part that its table lacks.
+    `pci_device` is device and vendor in hex, `2330:10de`. Memory in bytes, None where the part
+    shares the host's (`unified_memory`). A slice has a `mig_profile` (`3g.40gb`), a `uuid` that
+    begins with `MIG-`, and the `index` of the GPU that it is cut from. `nvlink_peers` are indices.
+    """
+
+    index: int
+    name: str
+    uuid: str
+    pci_device: str
+    compute_capability: str
+    key: str | None = None
+    memory_total_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    unified_memory: bool = False
+    mig_profile: str | None = None
+    numa_node: int | None = None
+    nvlink_peers: tuple[int, ...] = ()
+    ecc: bool | None = None
+    power_limit_w: float | None = None
+    drives_display: bool = False
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """The compute capability as numbers that compare: (9, 0)."""
+        major, _, minor = self.compute_capability.partition(".")
+        return int(major), int(minor or 0)
+
+
+class EmbeddedRuntime(Value):
+    """What the embedded engine needs from the machine.
+
+    `version` is None when xllamacpp is not installed; `libgomp` tells whether the OpenMP runtime,
+    which its wheel does not carry, can be loaded.
+    """
+
+    version: str | None = None
+    libgomp: bool = False
+
+
+class ContainerEngine(Value):
+    """A container engine that answers.
+
+    `endpoint` is its URL, such as `unix:///var/run/docker.sock`; `architecture` is as image
+    platforms have it (`amd64`). `cdi_gpus` are CDI device names, such as `nvidia.com/gpu=0`.
+    """
+
+    kind: Literal["docker", "podman"]
+    version: str
+    endpoint: str
+    architecture: str
+    rootless: bool = False
+    nvidia_runtime: bool = False
+    cdi_gpus: tuple[str, ...] = ()
+
+    @property
+    def offers_gpus(self) -> bool:
+        """Whether containers can be given GPUs."""
+        return self.nvidia_runtime or bool(self.cdi_gpus)
+
+
+class Host(Value):
+    """A machine. Memory and disk in bytes.
+
+    `gpus` are those that can be used: a GPU in MIG mode is replaced by its slices. `troubles` say
+    in words what was found broken, such as a driver that does not answer; `container_engine` is
+    None when there is none, or none was looked for.
+    """
+
+    schema_version: int = 1
+    system: str
+    cpu: Cpu
+    memory_total_bytes: int
+    memory_available_bytes: int
+    disk_free_bytes: int
+    gpus: tuple[Gpu, ...] = ()
+    driver_version: str | None = None
+    cuda_version: str | None = None
+    wsl: bool = False
+    embedded: EmbeddedRuntime = EmbeddedRuntime()
+    container_engine: ContainerEngine | None = None
+    troubles: tuple[str, ...] = ()
