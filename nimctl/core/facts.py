@@ -7,7 +7,7 @@ import msgspec
 
 from nimctl.core.value import Value, canonical_json
 
-DigestAlgorithm = Literal["sha256", "git-sha1"]
+DigestAlgorithm = Literal["sha256", "git-sha1", "blake3"]
 
 
 class File(Value):
@@ -70,13 +70,15 @@ def carry_digests(resolved: Artifact, pinned: Artifact | None) -> Artifact:
 
 
 def _carried(file: File, before: File | None) -> File:
-    if before is None or file.sha256 or file.size != before.size:
+    if before is None or file.sha256 or file.size not in (None, before.size):
         return file
     same_etag = file.etag is not None and (file.url, file.etag) == (before.url, before.etag)
     same_digest = any(before.digests.get(name) == hex_ for name, hex_ in file.digests.items())
     if not (same_etag or same_digest):
         return file
-    return msgspec.structs.replace(file, digests={**before.digests, **file.digests})
+    return msgspec.structs.replace(
+        file, size=before.size, digests={**before.digests, **file.digests}
+    )
 
 
 class Inventory(Value):

@@ -13,7 +13,7 @@ _LONGEST_PART_BYTES = 255
 _LONGEST_PATH_BYTES = 4096
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file: reserved with any extension.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-_HEX_LENGTH = {"sha256": 64, "git-sha1": 40}
+_HEX_LENGTH = {"sha256": 64, "git-sha1": 40, "blake3": 64}
 
 
 def safe_path(path: str) -> str:

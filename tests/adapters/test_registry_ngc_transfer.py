@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from faulty_server import Seen
 from ngc import Ngc
+from transfers import blake3_of
 
 from nimctl.core.errors import AuthError, NetworkError, VerificationError
 from nimctl.core.http import HttpOptions
@@ -95,6 +96,12 @@ def lists_of_urls(ngc: Ngc) -> list[Seen]:
     return [one for one in ngc.requests_to("api") if one.path.endswith("/1.0.0/files")]
 
 
+def with_checksums(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files and NIM's list of their digests."""
+    lines = "".join(f"{blake3_of(data)}  {path}\n" for path, data in files.items())
+    return {**files, "checksums.blake3": lines.encode()}
+
+
 def content(blobs: BlobStore, fetched: dict[str, Fetched]) -> dict[str, bytes]:
     return {path: blobs.path(one.sha256).read_bytes() for path, one in fetched.items()}
 
@@ -151,12 +158,34 @@ def test_a_flipped_byte_is_noticed(ngc: Ngc, blobs: BlobStore) -> None:
 def test_a_version_whose_lists_are_refused_comes_file_by_file(
     encrypted: Ngc, blobs: BlobStore, key: str | None
 ) -> None:
-    checksums = "".join(f"{'ab' * 32}  {path}\n" for path in FILES)
-    files = {**FILES, "checksums.blake3": checksums.encode()}
+    files = with_checksums(FILES)
     encrypted.models["acme", "vision", "detector"].add("2.0.0", files)
     encrypted.refuses_lists = True
     assert content(blobs, fetch(encrypted, blobs, key)) == files
     assert all("authorization" not in one.headers for one in encrypted.requests_to("blob"))
+
+
+@pytest.mark.parametrize("refuses_lists", [True, False])
+def test_the_blake3_of_a_version_s_own_list_is_verified(
+    encrypted: Ngc,
+    blobs: BlobStore,
+    refuses_lists: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    files = with_checksums(FILES)
+    encrypted.models["acme", "vision", "detector"].add("2.0.0", files, sha256=False)
+    encrypted.refuses_lists = refuses_lists
+    fetched = fetch(encrypted, blobs)
+    assert content(blobs, fetched) == files
+    with registry(encrypted.url, encrypted.ca_file, None) as one:
+        stated = {file.path: file.digests for file in one.resolve(REF).files}
+    # The first of BLAKE3's own test vectors.
+    empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+    assert stated["empty.txt"] == {"blake3": empty}
+
+    encrypted.faults.flips["config.json"] = 1
+    blobs.remove(fetched["config.json"].sha256)
+    with pytest.raises(VerificationError, match=r"config\.json"):
+        fetch(encrypted, blobs)
 
 
 def test_a_version_whose_lists_are_refused_and_that_has_none_of_its_own_is_refused(

@@ -186,6 +186,11 @@ def test_a_transfer_is_called_by_its_digest_or_else_by_where_it_comes_from() -> 
     moved = File(path="b", url="https://one/a", size=1, etag="x")
     assert transfer_id(plain) == transfer_id(moved)
 
+    by_blake3 = File(path="a", url="https://one/a", digests={"blake3": "1" * 64})
+    mirrored = File(path="a", url="https://two/a", size=1, digests={"blake3": "1" * 64})
+    another = File(path="a", url="https://one/a", digests={"blake3": "2" * 64})
+    assert transfer_id(by_blake3) == transfer_id(mirrored) != transfer_id(another)
+
 
 PART = Ask(10, 20, ranged=True)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fileserver import Fault, FileServer, Framing, Served
 from transfers import (
+    DIGEST_OF,
     QUICK,
     RANGE_BYTES,
     Store,
     at_its_url,
     digested,
-    git_sha1_of,
     ignore,
     sha256_of,
     some_bytes,
@@ -48,7 +48,10 @@ SIZES = [
 
 
 @pytest.mark.parametrize("is_size_known", [True, False])
-@pytest.mark.parametrize("algorithms", [(), ("sha256",), ("git-sha1",), ("sha256", "git-sha1")])
+@pytest.mark.parametrize(
+    "algorithms",
+    [(), ("sha256",), ("git-sha1",), ("blake3",), ("sha256", "git-sha1"), ("git-sha1", "blake3")],
+)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size_arrives_with_every_kind_of_digest(
     server: FileServer,
@@ -59,39 +62,37 @@ def test_every_size_arrives_with_every_kind_of_digest(
 ) -> None:
     data = DATA[:size]
     url = server.put("file", Served(data))
-    known = {"sha256": sha256_of(data), "git-sha1": git_sha1_of(data)}
     file = File(
         path="file",
         url=url,
         size=size if is_size_known else None,
-        digests={name: known[name] for name in algorithms},
+        digests={name: DIGEST_OF[name](data) for name in algorithms},
     )
 
     [fetched] = store.fetch(file)
 
     assert store.read(fetched) == data
-    assert (fetched.path, fetched.sha256, fetched.size) == ("file", known["sha256"], size)
+    assert (fetched.path, fetched.sha256, fetched.size) == ("file", sha256_of(data), size)
     assert (fetched.bytes_fetched, fetched.bytes_reused) == (size, 0)
     assert store.leftovers == []
 
 
-@pytest.mark.parametrize("algorithm", ["sha256", "git-sha1"])
+@pytest.mark.parametrize("algorithm", ["sha256", "git-sha1", "blake3"])
 @pytest.mark.parametrize("size", [10, len(DATA)])
 def test_a_wrong_digest_is_named_after_a_second_try(
     server: FileServer, store: Store, algorithm: DigestAlgorithm, size: int
 ) -> None:
     data = DATA[:size]
     url = server.put("file", Served(data))
-    wrong = "0" * (64 if algorithm == "sha256" else 40)
+    wrong = "0" * (40 if algorithm == "git-sha1" else 64)
     file = File(path="config.json", url=url, size=size, digests={algorithm: wrong})
 
     with pytest.raises(VerificationError) as caught:
         store.fetch(file)
 
-    actual = sha256_of(data) if algorithm == "sha256" else git_sha1_of(data)
     assert "config.json" in caught.value.message
     assert wrong in (caught.value.cause or "")
-    assert actual in (caught.value.cause or "")
+    assert DIGEST_OF[algorithm](data) in (caught.value.cause or "")
     assert server.body_bytes == 2 * size
     assert store.is_empty()
     assert store.leftovers == []

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import Run, words
 from ngc import Ngc
+from transfers import blake3_of, sha256_of
 
 KEY = "nvapi-personal"
 FILES = {"config.json": b"{}", "model.gguf": bytes(range(256)) * 4000}
@@ -13,7 +14,7 @@ FILES = {"config.json": b"{}", "model.gguf": bytes(range(256)) * 4000}
 
 @pytest.fixture
 def ngc(tmp_path: Path, environ: dict[str, str]) -> Iterator[Ngc]:
-    with Ngc(tmp_path) as standin:
+    with Ngc(tmp_path, encrypted_blobs=True) as standin:
         model = standin.add("acme/vision/detector", is_public=True)
         model.add("0.11.1+ba20956e-h100x1-fp8-latency.1.1.0.1", FILES)
         model.add("1.0.0", FILES)
@@ -50,6 +51,28 @@ def test_a_key_opens_what_is_private_and_is_never_shown(run: Run, environ: dict[
     wrong = run("pull", "ngc://acme/vision/secret")
     assert wrong.code == 4
     assert "nvapi-wrong" not in wrong.err
+
+
+def test_a_file_with_a_wrong_blake3_is_named_and_one_with_the_right_is_pinned(
+    ngc: Ngc, run: Run
+) -> None:
+    lines = "".join(f"{blake3_of(data)}  {path}\n" for path, data in FILES.items())
+    files = {**FILES, "checksums.blake3": lines.encode()}
+    ngc.models["acme", "vision", "detector"].add("2.0.0", files, sha256=False)
+    reference = "ngc://acme/vision/detector:2.0.0"
+    ngc.faults.flips["model.gguf"] = 77
+    wrong = run("pull", reference)
+    assert wrong.code == 6
+    words(wrong, "model.gguf", "blake3")
+
+    ngc.faults.flips.clear()
+    assert run("pull", reference).code == 0
+    again = run("pull", reference, "--json")
+    assert again.json["bytes_fetched"] == 0
+    pinned = {one["name"]: one["sha256"] for one in again.json["files"]}
+    assert pinned == {path: sha256_of(data) for path, data in files.items()}
+    offline = run("pull", reference, "--offline")
+    assert offline.code == 0, offline
 
 
 @pytest.mark.usefixtures("ngc")

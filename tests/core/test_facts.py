@@ -34,6 +34,14 @@ def test_digests_are_carried_over_while_nothing_changed() -> None:
     assert carry_digests(artifact(same), None).files[0].sha256 is None
 
 
+def test_a_size_that_only_the_fetch_told_is_carried_with_the_digest() -> None:
+    blake3: dict[DigestAlgorithm, str] = {"blake3": "5" * 64}
+    before = File(path="a", url="u", size=3, digests={**blake3, "sha256": "1" * 64})
+    again = File(path="a", url="u", digests=blake3)
+    [carried] = carry_digests(artifact(again), artifact(before)).files
+    assert carried == before
+
+
 def test_an_equal_git_digest_carries_the_sha256_over() -> None:
     git: dict[DigestAlgorithm, str] = {"git-sha1": "3" * 40}
     before = File(path="a", url="u", size=3, digests={**git, "sha256": "1" * 64})

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
 from msgspec.structs import replace
 
 from nimctl.core.events import Emit, Event
-from nimctl.core.facts import File
+from nimctl.core.facts import DigestAlgorithm, File
 from nimctl.core.layout import Layout
 from nimctl.core.ports import Fetched, Location
 from nimctl.store.blobs import BlobStore
@@ -41,6 +42,17 @@ def sha256_of(data: bytes) -> str:
 
 def git_sha1_of(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
+
+
+def blake3_of(data: bytes) -> str:
+    return blake3(data).hexdigest()
+
+
+DIGEST_OF: dict[DigestAlgorithm, Callable[[bytes], str]] = {
+    "sha256": sha256_of,
+    "git-sha1": git_sha1_of,
+    "blake3": blake3_of,
+}
 
 
 def digested(path: str, url: str, data: bytes) -> File:

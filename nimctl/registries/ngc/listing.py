@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
 from itertools import zip_longest
+
+import msgspec
 
 from nimctl.core.errors import NotFoundError, VerificationError
 from nimctl.core.facts import DigestAlgorithm, File
@@ -42,7 +45,8 @@ def list_files(api: Api, release: Release) -> tuple[File, ...]:
         files = _from_checksums(api, release, first)
     else:
         pages = api.pages(first, partial(api.at.files, release), release, FilesPage)
-        files = tuple(_file(api, release, entry) for page in pages for entry in _entries(page))
+        listed = tuple(_file(api, release, entry) for page in pages for entry in _entries(page))
+        files = _with_checksums(api, release, listed)
     if not files:
         raise NotFoundError(f"ngc://{release} has no files")
     return files
@@ -70,19 +74,39 @@ def _file(api: Api, release: Release, entry: ModelFile) -> File:
 
 
 def _from_checksums(api: Api, release: Release, refused: Response) -> tuple[File, ...]:
-    """The files that NIM's own list names, which lies among them.
-
-    Its digests tell whether a file has changed; without a sha256 they do not verify it.
-    """
+    """The files that NIM's own list of blake3 digests names, and that list."""
     answer = api.ask(api.at.file(release, CHECKSUMS), release)
     if answer.status != HTTPStatus.OK:
         api.accept(refused, release)
-    listed = tuple(
-        File(path=path, url=file_url(api.url, release, path), etag=f"blake3:{digest}")
+    listed = (
+        File(path=path, url=file_url(api.url, release, path), digests={"blake3": digest})
         for path, digest in _checksums(answer)
     )
     own = File(path=CHECKSUMS, url=file_url(api.url, release, CHECKSUMS), size=len(answer.body))
-    return (*listed, own)
+    return (*listed, msgspec.structs.replace(own, digests=_own_digests(answer)))
+
+
+def _with_checksums(api: Api, release: Release, files: tuple[File, ...]) -> tuple[File, ...]:
+    """The files, with digests from NIM's own list where NGC gives none and there is that list."""
+    unknown = {file.path for file in files if not file.digests}
+    if not unknown - {CHECKSUMS} or all(file.path != CHECKSUMS for file in files):
+        return files
+    answer = api.accept(api.ask(api.at.file(release, CHECKSUMS), release), release)
+    stated: dict[str, dict[DigestAlgorithm, str]] = {
+        path: {"blake3": digest} for path, digest in _checksums(answer)
+    }
+    stated[CHECKSUMS] = _own_digests(answer)
+    return tuple(
+        msgspec.structs.replace(file, digests=stated[file.path])
+        if file.path in unknown & stated.keys()
+        else file
+        for file in files
+    )
+
+
+def _own_digests(answer: Response) -> dict[DigestAlgorithm, str]:
+    """Those of the list itself, which nobody states: what is fetched has to be what was read."""
+    return {"sha256": hashlib.sha256(answer.body).hexdigest()}
 
 
 def _checksums(answer: Response) -> Iterator[tuple[str, str]]:

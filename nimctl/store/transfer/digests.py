@@ -4,6 +4,7 @@ import hashlib
 import threading
 import zlib
 from collections.abc import Callable, Mapping
+from typing import Protocol, Self
 
 from nimctl.core.facts import DigestAlgorithm
 from nimctl.store.transfer.part import Part
@@ -12,19 +13,31 @@ from nimctl.store.transfer.ranges import Ledger, Range
 _CHUNK_BYTES = 2**20
 
 
+class _Running(Protocol):
+    """A hash as `hashlib` has them, and `blake3` too."""
+
+    def update(self, data: memoryview, /) -> object: ...
+    def copy(self) -> Self: ...
+    def hexdigest(self) -> str: ...
+
+
 class Digests:
-    """A running sha256, and a Git blob id if one is expected.
+    """A running sha256, and beside it a Git blob id and a blake3 if these are expected.
 
     Git hashes `blob`, a blank, the size and a zero byte before the data:
     https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
     """
 
     def __init__(self, expected: Mapping[DigestAlgorithm, str], size: int | None) -> None:
-        self._hashes = {"sha256": hashlib.sha256()}
+        self._hashes: dict[str, _Running] = {"sha256": hashlib.sha256()}
         if "git-sha1" in expected and size is not None:
             # Git's object name is what the registry states; nothing here trusts SHA-1 alone.
             git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
             self._hashes["git-sha1"] = git
+        if "blake3" in expected:
+            from blake3 import blake3  # noqa: PLC0415 - most registries give no blake3
+
+            self._hashes["blake3"] = blake3()
 
     def update(self, view: memoryview) -> None:
         """Go on with the bytes that follow."""

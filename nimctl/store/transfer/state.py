@@ -35,11 +35,16 @@ def decode(data: bytes) -> State | None:
 
 
 def transfer_id(file: File) -> str:
-    """The name of a transfer: the sha256 of its result, or else a digest of where it comes from.
+    """The name of a transfer: the sha256 of its result, or else made of what is known beforehand.
 
     Mirrors and changing URLs share what was begun if the content is known to be the same.
     """
     if file.sha256:
         return file.sha256
-    source = [file.url, file.size, file.etag, file.digests.get("git-sha1")]
+    blake3 = file.digests.get("blake3")
+    source = (
+        ["blake3", blake3]
+        if blake3
+        else [file.url, file.size, file.etag, file.digests.get("git-sha1")]
+    )
     return hashlib.sha256(canonical_json(source)).hexdigest()
