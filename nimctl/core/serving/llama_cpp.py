@@ -1,0 +1,44 @@
+"""llama.cpp in the image that tools/cpu_image makes: the embedded server's own command line."""
+
+from pathlib import PurePosixPath
+
+from nimctl.core.backends import EmbeddedOptions, embedded_argv
+from nimctl.core.containers import Mount
+from nimctl.core.memory import Capacity
+from nimctl.core.serving.backends import BACKENDS
+from nimctl.core.serving.part import Part
+from nimctl.core.serving.serving import API_KEY_FILE, CHAT_TEMPLATE, ENGINES, Serving
+
+_CONTEXT = 4096
+
+
+def part(serving: Serving) -> Part:
+    """The command line and mounts of llama.cpp."""
+    source = PurePosixPath(serving.engine or "model.gguf")
+    engine = f"{ENGINES}/{source.name}"
+    argv = embedded_argv(
+        "python3",
+        EmbeddedOptions(
+            engine=engine,
+            alias=serving.model,
+            host="0.0.0.0",  # noqa: S104 - inside the container
+            port=BACKENDS["llama_cpp"].port,
+            capacity=Capacity(
+                max_model_len=serving.capacity.max_model_len or _CONTEXT,
+                max_num_seqs=serving.capacity.max_num_seqs or 1,
+            ),
+            threads=serving.threads,
+            api_key_file=API_KEY_FILE if serving.api_key_file else None,
+            chat_template=CHAT_TEMPLATE if serving.chat_template else None,
+        ),
+    )
+    files = (
+        (str(source), engine),
+        (serving.api_key_file, API_KEY_FILE),
+        (serving.chat_template, CHAT_TEMPLATE),
+    )
+    return Part(
+        entrypoint=argv[:3],
+        command=argv[3:],
+        mounts=tuple(Mount(source=one, target=target) for one, target in files if one),
+    )

@@ -1,0 +1,29 @@
+"""The early-access container of 2024, as NVIDIA's getting-started text ran it.
+
+docker run --gpus all --shm-size 1G -v $(pwd)/model-store:/model-store --net=host
+  nvcr.io/ohlfw0olaadg/ea-participants/nemollm-inference-ms:24.01
+  nemollm_inference_ms --model llama-2-7b --num_gpus=1
+
+Source: NVIDIA's blog and deployments of March 2024 (the container is not offered any more).
+"""
+
+from nimctl.core.containers import Mount
+from nimctl.core.serving.part import Part
+from nimctl.core.serving.serving import Serving
+
+MODEL_STORE = "/model-store"
+
+
+def part(serving: Serving) -> Part:
+    """The command line of nemollm_inference_ms; its OpenAI port is the one that is asked for."""
+    gpus = serving.profile.tp * serving.profile.pp
+    default_port = 9999
+    # Another port than the text's has to be said; with the same one the line is NVIDIA's own.
+    port = () if serving.port == default_port else (f"--openai_port={serving.port}",)
+    mounts = [Mount(source=serving.checkpoint, target=MODEL_STORE)] if serving.checkpoint else []
+    return Part(
+        command=("nemollm_inference_ms", "--model", serving.model, f"--num_gpus={gpus}", *port),
+        mounts=tuple(mounts),
+        network="host",
+        shm_bytes=2**30,
+    )
