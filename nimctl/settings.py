@@ -84,9 +84,9 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         ngc_api_key=_first(environ, "NGC_CLI_API_KEY", "NGC_API_KEY") or logins.ngc,
         ngc_guest_token=_first(environ, "NGC_CLI_GUEST_TOKEN"),
         ngc_config=str(Path(environ.get("NGC_CLI_HOME") or user) / ".ngc" / "config"),
-        ngc_api_url=_first(environ, "NGC_CLI_API_URL", "NGC_API_ENDPOINT")
+        ngc_api_url=_ngc_url(environ, "NGC_CLI_API_URL", "NGC_API_ENDPOINT")
         or "https://api.ngc.nvidia.com",
-        ngc_auth_url=_first(environ, "NGC_CLI_AUTH_URL", "NGC_AUTH_ENDPOINT")
+        ngc_auth_url=_ngc_url(environ, "NGC_CLI_AUTH_URL", "NGC_AUTH_ENDPOINT")
         or "https://authn.nvidia.com",
         docker_auth_files=_docker_auth_files(environ, user, config_home),
         proxies=_proxies(environ),
@@ -143,6 +143,17 @@ def _hf_token(environ: Mapping[str, str], logins: Credentials, hf_home: Path) ->
         return path.read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
+
+
+def _ngc_url(environ: Mapping[str, str], *names: str) -> str | None:
+    """The first that is set; without a scheme, as Artifactory's users set it, NGC_API_SCHEME's.
+
+    https://jfrog.com/help/r/jfrog-artifactory-documentation/connect-your-nvidia-nim-model-client-to-artifactory
+    """
+    value = _first(environ, *names)
+    if value is None or "://" in value:
+        return value
+    return f"{environ.get('NGC_API_SCHEME') or 'https'}://{value}"
 
 
 def _docker_auth_files(

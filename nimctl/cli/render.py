@@ -1,5 +1,6 @@
 """Words and tables: data to stdout, everything else to stderr."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -62,3 +63,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
+
+
+def screen_columns() -> int:
+    """How wide a line may be to be read: the terminal's width, or 80 characters without one."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80

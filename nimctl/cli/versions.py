@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     help="""List the versions of a model on NGC, the newest first.
 
 REFERENCE is ngc://ORG[/TEAM]/MODEL[:GLOB]. FITS says whether this machine has the GPUs that a
-version was built for; a dash, that it names none.""",
+version was built for; a dash, that it names none. A name too long for the screen has a line of its
+own.""",
 )
 @click.argument("reference", metavar="REFERENCE")
 @output_options
@@ -43,13 +44,13 @@ def command(settings: "Settings", /, reference: str, *, output: "Output") -> Non
 
 
 def _lines(report: "VersionList") -> "Iterator[str]":
-    from nimctl.cli.render import table
+    from nimctl.cli.render import screen_columns, table
     from nimctl.cli.units import size
 
     fits = {True: "yes", False: "no", None: "-"}
+    names = [one.version.version for one in report.versions]
     rows = [
         (
-            one.version.version,
             f"{one.version.gpu_count or 1}x {one.version.gpu}" if one.version.gpu else "-",
             one.version.precision or "-",
             size(one.version.size_bytes),
@@ -58,4 +59,10 @@ def _lines(report: "VersionList") -> "Iterator[str]":
         )
         for one in report.versions
     ]
-    yield from table(("VERSION", "GPU", "PRECISION", "SIZE", "CREATED", "FITS"), rows)
+    details = table(("GPU", "PREC", "SIZE", "CREATED", "FITS"), rows)
+    room = screen_columns() - max(map(len, details)) - len("  ")
+    width = max(len(name) for name in ("VERSION", *names) if len(name) <= room or name == "VERSION")
+    for name, line in zip(("VERSION", *names), details, strict=True):
+        if len(name) > width:
+            yield name
+        yield f"{name if len(name) <= width else '':{width}}  {line}"

@@ -92,6 +92,16 @@ def test_an_older_version_and_a_model_without_a_team_are_found(registry: Registr
     assert [file.path for file in early.files] == [f"{EARLY}.tar.gz"]
 
 
+@pytest.mark.parametrize("key", KEYS)
+def test_a_label_is_pinned_to_the_version_that_it_names(
+    ngc: Ngc, registry: Registries, key: str | None
+) -> None:
+    ngc.models["acme", "vision", "detector"].labels["stable"] = "0.9"
+    artifact = registry(key).resolve(ModelRef.parse("ngc://acme/vision/detector:stable"))
+    assert artifact.revision == "0.9"
+    assert "/versions/0.9/files/model.onnx" in artifact.files[0].url
+
+
 @pytest.mark.parametrize("first_page", [0, 1])
 @pytest.mark.parametrize("page_size", [1, 2, 3, 4])
 def test_a_listing_of_many_pages_is_read_to_its_end_wherever_the_count_begins(
@@ -148,6 +158,11 @@ def test_versions_tell_what_they_were_built_for_the_newest_first(
         profile="throughput",
     )
     assert (plain.gpu, plain.precision, plain.status) == ("H100", "fp16", "UPLOAD_PENDING")
+
+
+def test_early_access_versions_tell_gpu_count_and_precision(registry: Registries) -> None:
+    [version] = registry(PERSONAL).versions(ModelRef.parse("ngc://acme/llama-2-7b"))
+    assert (version.gpu, version.gpu_count, version.precision) == ("A100", 1, "fp16")
 
 
 def test_versions_are_narrowed_by_a_glob(registry: Registries) -> None:

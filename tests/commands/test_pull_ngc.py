@@ -78,11 +78,13 @@ def test_a_file_with_a_wrong_blake3_is_named_and_one_with_the_right_is_pinned(
 @pytest.mark.usefixtures("ngc")
 def test_versions_are_listed_with_gpu_precision_size_and_fit(run: Run) -> None:
     lines = run("versions", "ngc://acme/vision/detector").out.splitlines()
-    assert lines[0].split() == ["VERSION", "GPU", "PRECISION", "SIZE", "CREATED", "FITS"]
-    assert {line.split()[0] for line in lines[1:]} == {
-        "0.11.1+ba20956e-h100x1-fp8-latency.1.1.0.1",
-        "1.0.0",
-    }
+    assert lines[0].split() == ["VERSION", "GPU", "PREC", "SIZE", "CREATED", "FITS"]
+    assert lines[1].split()[0] == "1.0.0"
+    # Too long for a line with the rest, so it has one of its own.
+    assert lines[2] == "0.11.1+ba20956e-h100x1-fp8-latency.1.1.0.1"
+    assert lines[3].split() == ["1x", "H100", "fp8", "1000.0", "KiB", "2024-01-19", "no"]
+    assert lines[3].index("1x") == lines[0].index("GPU")
+    assert max(map(len, lines)) <= 80
     chosen = run("versions", "ngc://acme/vision/detector:0.*", "--json").json["versions"]
     assert [one["version"]["gpu"] for one in chosen] == ["H100"]
     assert [one["fits"] for one in chosen] == [False]

@@ -196,6 +196,8 @@ class ApiHandler(Handler[NgcSite]):
                 page, info = self._page(newest_first)
                 versions = [version.wire(self.ngc.storage) for version in page]
                 self._json({"model": model.wire(), "modelVersions": versions, **info})
+            case ("versions", label) if label in model.labels:
+                self._version(model, model.versions[model.labels[label]], [])
             case ("versions", name, *more) if name in model.versions:
                 self._version(model, model.versions[name], more)
             case (name, "files") if name in model.versions:

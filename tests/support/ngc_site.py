@@ -63,8 +63,8 @@ class Version:
 class Model:
     """A model; the last version added is the latest.
 
-    `refusal` is the status that everybody gets for it. `needs_acceptance` says that its licence
-    waits to be accepted.
+    `labels` maps other names to versions. `refusal` is the status that everybody gets for it.
+    `needs_acceptance` says that its licence waits to be accepted.
     """
 
     org: str
@@ -74,6 +74,7 @@ class Model:
     is_public: bool = False
     refusal: int | None = None
     needs_acceptance: bool = False
+    labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def resource_id(self) -> str:

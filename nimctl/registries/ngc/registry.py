@@ -43,8 +43,7 @@ class NgcRegistry:
         model = Model.of(ref)
         wanted = ref.revision or LATEST
         version = self._releases.latest(model) if wanted == LATEST else wanted
-        release = Release(model=model, version=version)
-        self._releases.require(release)
+        release = self._releases.require(Release(model=model, version=version))
         files = selected(ref, list_files(self._api, release))
         safe_paths(file.path for file in files)
         return Artifact(reference=str(ref), revision=release.version, files=files)

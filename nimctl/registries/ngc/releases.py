@@ -53,8 +53,12 @@ class Releases:
             raise NotFoundError(f"ngc://{model} has no version yet")
         return safe_name(found.latest_version_id_str)
 
-    def require(self, release: Release) -> None:
-        """Make sure that a version exists and may be pulled.
+    def require(self, release: Release) -> Release:
+        """Make sure that a version exists and may be pulled; returns it under its own name.
+
+        That is another than the one asked for if NGC knows the latter as a label. That it knows any
+        but `latest` for models is not confirmed: no document names one, and the labels of
+        https://docs.ngc.nvidia.com/cli/ describe models.
 
         Raises:
             NotFoundError: It does not exist, or its upload has not ended.
@@ -69,6 +73,9 @@ class Releases:
                 cause=f"NGC says {_printable(version.status)}: the upload has not ended",
                 hint=f"nimctl versions ngc://{release.model}",
             )
+        if version.version_id in (None, release.version):
+            return release
+        return Release(model=release.model, version=safe_name(version.version_id))
 
     def _version(self, release: Release) -> Version:
         response = self._api.ask(self._api.at.version(release), release)
