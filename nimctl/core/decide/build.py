@@ -1,0 +1,68 @@
+"""Plans that build an engine."""
+
+from nimctl.core.decide.fetch import check_room, prepare
+from nimctl.core.decide.target import Surroundings, Target, directory, recipe_for
+from nimctl.core.errors import NotFoundError, UsageError
+from nimctl.core.machine import Host
+from nimctl.core.plan import Attach, Build, Plan, Step
+
+
+def plan_build(target: Target, around: Surroundings) -> Plan:
+    """Fetch, lay out, build.
+
+    Raises:
+        UsageError: The profile is served as it comes; there is nothing to build.
+    """
+    if not target.candidate.profile.build:
+        raise UsageError(
+            f"profile {target.candidate.profile.name} needs no build",
+            cause="its files are an engine already",
+            hint=f"nimctl serve {target.ref}",
+        )
+    check_runtime(around.host)
+    check_room(target, around)
+    return Plan(steps=(*prepare(target, around), build_step(target, around)))
+
+
+def build_step(target: Target, around: Surroundings) -> Build:
+    """The step that has the engine in the store."""
+    recipe = recipe_for(target.candidate.profile, around.builder)
+    digest = target.artifact.digest
+    return Build(
+        reference=target.artifact.reference,
+        directory=str(directory(target, around.layout)),
+        recipe=recipe,
+        key=recipe.key(digest) if digest else None,
+    )
+
+
+def engine_steps(target: Target, around: Surroundings) -> tuple[tuple[Step, ...], str]:
+    """What is needed for the engine, and a note on it."""
+    profile = target.candidate.profile
+    if not profile.build:
+        return (), f"profile {profile.name}: its files are served as they are"
+    build = build_step(target, around)
+    attach = Attach(reference=build.reference, directory=build.directory, recipe=build.recipe)
+    if build.key in around.inventory.engines:
+        return (attach,), f"profile {profile.name}: its engine is in the store"
+    return (build, attach), f"profile {profile.name}: its engine is built on this machine"
+
+
+def check_runtime(host: Host) -> None:
+    """Refuse a machine without the embedded engine.
+
+    Raises:
+        NotFoundError: It, or a library that it needs, is not installed.
+    """
+    if host.embedded.version is None:
+        raise NotFoundError(
+            "the embedded engine xllamacpp is not installed",
+            cause="nimctl was installed without the extra `cpu`",
+            hint="pip install 'nimctl[cpu]'",
+        )
+    if not host.embedded.libgomp:
+        raise NotFoundError(
+            "the embedded engine cannot be loaded: libgomp.so.1 is missing",
+            cause="xllamacpp's wheel does not carry the OpenMP runtime",
+            hint="apt-get install libgomp1 (or dnf install libgomp)",
+        )

@@ -1,0 +1,87 @@
+"""Plans that bring files: pulling, and what every other plan begins with."""
+
+from collections.abc import Iterable, Iterator
+
+from nimctl.core.archives import archives_in, packed
+from nimctl.core.decide.target import Surroundings, Target, directory, weights
+from nimctl.core.errors import DiskFullError
+from nimctl.core.facts import Artifact, File, Inventory
+from nimctl.core.plan import Assemble, Extract, Fetch, Plan, Step
+from nimctl.core.refs import ModelRef
+
+_DISK_RESERVE_BYTES = 64 * 2**20
+
+
+def plan_pull(source: ModelRef, artifact: Artifact, around: Surroundings) -> Plan:
+    """Fetch what is missing; whether this machine can serve it is not asked.
+
+    Raises:
+        DiskFullError: The files do not fit.
+    """
+    steps = tuple(fetch_steps(str(source), artifact, around.inventory))
+    wanted = size(file for step in steps if isinstance(step, Fetch) for file in step.missing)
+    check_disk(f"the download of {source}", wanted, around)
+    free = around.host.disk_free_bytes
+    note = f"{wanted:,} bytes to fetch, {free:,} free under {around.layout.home}"
+    return Plan(steps=steps, notes=(note,))
+
+
+def fetch_steps(reference: str, artifact: Artifact, inventory: Inventory) -> Iterator[Step]:
+    """Fetch an artifact, and unpack its archives."""
+    if artifact.archives and missing(artifact, inventory):
+        # What was unpacked cannot be had file by file.
+        artifact = packed(artifact)
+    absent = missing(artifact, inventory)
+    yield Fetch(reference=reference, artifact=artifact, missing=absent)
+    if archives_in(artifact):
+        yield Extract(reference=reference)
+
+
+def prepare(target: Target, around: Surroundings) -> Iterator[Step]:
+    """Bring a target's files and lay them out."""
+    source = target.artifact.reference
+    absent = missing(target.artifact, around.inventory)
+    # Where all is there, the fetch moves nothing and pins what the later steps go by.
+    if absent or not around.inventory.pinned:
+        yield from fetch_steps(source, target.artifact, around.inventory)
+    yield Assemble(reference=source, directory=str(directory(target, around.layout)))
+
+
+def check_room(target: Target, around: Surroundings) -> None:
+    """Refuse what does not fit.
+
+    Raises:
+        DiskFullError: The files or the engine do not fit.
+    """
+    need = size(missing(target.artifact, around.inventory))
+    what = f"the download of {target.model}"
+    candidate = target.candidate
+    if candidate.profile.build and not candidate.cached:
+        need += weights(target) or 0
+        what += " and its engine"
+    check_disk(what, need, around)
+
+
+def check_disk(what: str, need: int, around: Surroundings) -> None:
+    """Refuse what does not fit; `need` in bytes.
+
+    Raises:
+        DiskFullError: It does not.
+    """
+    free = around.host.disk_free_bytes
+    if need and need + _DISK_RESERVE_BYTES > free:
+        raise DiskFullError(
+            f"{what}: {need / 2**20:,.0f} MiB are needed, "
+            f"{free / 2**20:,.0f} MiB are free under {around.layout.home}",
+            hint="free some space, or set NIMCTL_HOME to a larger disk",
+        )
+
+
+def missing(artifact: Artifact, inventory: Inventory) -> tuple[File, ...]:
+    """The files that the store does not have."""
+    return tuple(file for file in artifact.files if file.sha256 not in inventory.blobs)
+
+
+def size(files: Iterable[File]) -> int:
+    """Bytes of files together, as far as they are known."""
+    return sum(file.size or 0 for file in files)

@@ -1,0 +1,59 @@
+"""What a plan is made for, and what surrounds it."""
+
+from pathlib import Path
+
+from nimctl.core.architecture import Architecture
+from nimctl.core.engine import EngineRecipe
+from nimctl.core.facts import Artifact, Inventory
+from nimctl.core.layout import Layout
+from nimctl.core.machine import Host
+from nimctl.core.memory import BYTES_PER_WEIGHT
+from nimctl.core.profile import Candidate, Profile
+from nimctl.core.refs import ModelRef
+from nimctl.core.value import Value
+
+
+class Target(Value):
+    """A model, the profile chosen for it and the files that this needs."""
+
+    ref: ModelRef
+    model: str
+    architecture: Architecture | None
+    candidate: Candidate
+    artifact: Artifact
+
+
+class Surroundings(Value):
+    """What else a plan depends on: the machine, the store, and the port that can be had."""
+
+    host: Host
+    layout: Layout
+    inventory: Inventory
+    builder: str
+    python: str
+    port: int = 0
+    running: dict[str, str] = {}
+
+
+def recipe_for(profile: Profile, builder: str) -> EngineRecipe:
+    """What a profile's engine is built by."""
+    return EngineRecipe(
+        backend=profile.backend,
+        precision=profile.precision,
+        builder=builder,
+        tp=profile.tp,
+        pp=profile.pp,
+    )
+
+
+def directory(target: Target, layout: Layout) -> Path:
+    """The directory that a server of this model and profile reads."""
+    return layout.model(target.ref.directory_name, target.candidate.profile.name)
+
+
+def weights(target: Target) -> int | None:
+    """Bytes of the weights as they are served; None when nothing tells."""
+    per_weight = BYTES_PER_WEIGHT.get(target.candidate.profile.precision)
+    if target.architecture and per_weight:
+        return round(target.architecture.parameters * per_weight)
+    return target.artifact.size
