@@ -15,10 +15,10 @@ create = $(PYTHON) -m venv $(VENV) || { \
 install = $(BIN)/pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: help demo test check format docs bench wheel clean
+.PHONY: help demo test check format docs bench wheel cpu-image clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 $(BIN)/nimctl: pyproject.toml
 	@echo "installing nimctl into $(VENV)"
@@ -58,6 +58,9 @@ bench: $(VENV)/dev ## Measure, each against a peer in the same run
 
 wheel: $(VENV)/dev ## Build the wheel
 	$(BIN)/python -m build --wheel
+
+cpu-image: $(BIN)/nimctl ## Build the container image of the CPU backend, offline
+	@$(BIN)/python tools/cpu_image/build.py
 
 clean: ## Remove what was built
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
