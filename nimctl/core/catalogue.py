@@ -26,9 +26,12 @@ Family = Literal[
 class Variant(Value):
     """Profiles that differ by GPU, precision and tensor parallelism only.
 
-    It stands for one profile on each GPU of `gpus` (keys of the GPU table; none means all of it)
-    in each of `precisions` that the GPU has, with the smallest `tp` that fits, and for low latency
-    with the next one. `source` is the checkpoint; `build` says that an engine is built from it.
+    For TensorRT-LLM, or where `gpus` names keys of the GPU table, it stands for one profile on each
+    GPU (none named means all of the table) in each of `precisions` that the GPU has, with the
+    smallest `tp` that fits; where that is tight, for one more with the smallest that is not; and
+    for low latency with the next. vLLM and SGLang are otherwise bound to no GPU: one profile for
+    each precision and each `tp` that divides the attention heads. `source` is the checkpoint;
+    `build` says that an engine is built from it.
     """
 
     backend: str

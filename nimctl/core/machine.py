@@ -5,6 +5,12 @@ from typing import Literal
 from nimctl.core.value import Value
 
 
+def capability_of(text: str) -> tuple[int, int]:
+    """A compute capability as numbers that compare: `9.0` is (9, 0)."""
+    major, _, minor = text.partition(".")
+    return int(major), int(minor or 0)
+
+
 class Cpu(Value):
     """The processor, as far as this process may use it.
 
@@ -48,8 +54,7 @@ class Gpu(Value):
     @property
     def capability(self) -> tuple[int, int]:
         """The compute capability as numbers that compare: (9, 0)."""
-        major, _, minor = self.compute_capability.partition(".")
-        return int(major), int(minor or 0)
+        return capability_of(self.compute_capability)
 
 
 class EmbeddedRuntime(Value):

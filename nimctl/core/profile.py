@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from enum import StrEnum, unique
+from typing import Literal
 
 from nimctl.core.backends import X86_FEATURES
 from nimctl.core.errors import NotFoundError, UsageError
@@ -16,54 +17,96 @@ from nimctl.core.value import Value, canonical_json
 _PRECISION_ORDER = ("q8_0", "f16", "bf16", "f32", "q4_k_m")
 
 
+class ManifestEntry(Value):
+    """How a NIM manifest has a profile: its own id and name, and every tag as it stands."""
+
+    id: str
+    name: str
+    tags: dict[str, str]
+
+
 class Profile(Value):
     """One way to run a model.
 
     `source` is the reference of the files that it is made of, None where its container brings its
-    own; `build` says that an engine has to be built from them on this machine.
+    own; `build` says that an engine has to be built from them on this machine. `precision` is None
+    where nothing says. `target` is `latency` or `throughput`. `runtime` is `pytorch` where
+    TensorRT-LLM serves the checkpoint itself, without an engine.
+
+    It is bound to a kind of GPU by `gpu` (a key of the GPU table, or NIM's tag), `gpu_device` (PCI
+    device in hex, `20b2` or `20b2:10de`) or `product_pattern` (a regular expression on the
+    product's name, `NVIDIA-A10`); `ampere_plus` lets an engine run on any GPU of compute capability
+    8.0 and above, whatever it is bound to. `gpu_count` is how many GPUs it says it takes,
+    `gpu_memory_bytes` how much of each, and `compute_capability` the least that it runs on.
+
+    `entry` is what a NIM manifest says of it, None for profiles of the catalogue.
     """
 
     backend: str
-    precision: str
+    precision: str | None = None
     source: str | None = None
     build: bool = False
     tp: int = 1
     pp: int = 1
     target: str | None = None
+    runtime: Literal["pytorch"] | None = None
     gpu: str | None = None
+    gpu_device: str | None = None
+    product_pattern: str | None = None
+    ampere_plus: bool = False
+    gpu_count: int | None = None
+    gpu_memory_bytes: int | None = None
+    compute_capability: str | None = None
     lora: bool = False
+    lora_max_rank: int | None = None
+    unverified: bool = False
+    entry: ManifestEntry | None = None
+
+    @property
+    def gpus_needed(self) -> int:
+        """How many identical GPUs it takes."""
+        return max(self.gpu_count or 1, self.tp * self.pp)
 
     @property
     def tags(self) -> dict[str, str]:
         """The profile as tag and value, all strings, as NIM manifests have it."""
+        if self.entry is not None:
+            return self.entry.tags
         tags = {
             "backend": self.backend,
             "gpu": self.gpu,
             "precision": self.precision,
-            "tp": str(self.tp),
-            "pp": str(self.pp),
+            # Without a precision it is a container that divides the model by itself.
+            "tp": str(self.tp) if self.precision else None,
+            "pp": str(self.pp) if self.precision else None,
             "profile": self.target,
+            "runtime": self.runtime,
+            "number_of_gpus": str(self.gpu_count) if self.gpu_count else None,
             "feat_lora": "true" if self.lora else None,
         }
         return {tag: value for tag, value in tags.items() if value is not None}
 
     @property
     def name(self) -> str:
-        """For example `llama_cpp-q8_0-tp1-pp1`."""
+        """For example `llama_cpp-q8_0-tp1-pp1`; that of the manifest if it comes from one."""
+        if self.entry is not None:
+            return self.entry.name
         parts = (
             self.backend,
             self.gpu,
             self.precision,
-            f"tp{self.tp}",
-            f"pp{self.pp}",
+            f"tp{self.tp}-pp{self.pp}" if self.precision else None,
             self.target,
+            self.runtime,
             "lora" if self.lora else None,
         )
         return "-".join(part for part in parts if part)
 
     @property
     def id(self) -> str:
-        """sha256 in hex of the canonical JSON of the sorted tags."""
+        """The manifest's id, or sha256 in hex of the canonical JSON of the sorted tags."""
+        if self.entry is not None:
+            return self.entry.id
         return hashlib.sha256(canonical_json(self.tags)).hexdigest()
 
 
@@ -171,9 +214,10 @@ def _shortage(memory: MemoryNeed, host: Host) -> str:
     return f"needs {need:.1f} GiB, {free:.1f} GiB are free: short of {short:.1f} GiB{remedy}"
 
 
-def _precision_rank(precision: str) -> int:
-    known = precision in _PRECISION_ORDER
-    return _PRECISION_ORDER.index(precision) if known else len(_PRECISION_ORDER)
+def _precision_rank(precision: str | None) -> int:
+    if precision not in _PRECISION_ORDER:
+        return len(_PRECISION_ORDER)
+    return _PRECISION_ORDER.index(precision)
 
 
 def _is_named(profile: Profile, name: str) -> bool:

@@ -39,7 +39,7 @@ def recipe_for(profile: Profile, builder: str) -> EngineRecipe:
     """What a profile's engine is built by."""
     return EngineRecipe(
         backend=profile.backend,
-        precision=profile.precision,
+        precision=profile.precision or "auto",
         builder=builder,
         tp=profile.tp,
         pp=profile.pp,
@@ -53,7 +53,7 @@ def directory(target: Target, layout: Layout) -> Path:
 
 def weights(target: Target) -> int | None:
     """Bytes of the weights as they are served; None when nothing tells."""
-    per_weight = BYTES_PER_WEIGHT.get(target.candidate.profile.precision)
+    per_weight = BYTES_PER_WEIGHT.get(target.candidate.profile.precision or "")
     if target.architecture and per_weight:
         return round(target.architecture.parameters * per_weight)
     return target.artifact.size

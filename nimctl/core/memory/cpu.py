@@ -1,4 +1,4 @@
-"""How much memory a model needs, from its architecture.
+"""How much of a host's memory llama.cpp takes, from a model's architecture.
 
 Weights and KV cache follow from the tensors' shapes. The compute buffer of llama.cpp is dominated
 by the logits and the widest activations of one micro-batch of 512 tokens in f32; the figures of
@@ -6,7 +6,7 @@ by the logits and the widest activations of one micro-batch of 512 tokens in f32
 """
 
 from nimctl.core.architecture import Architecture
-from nimctl.core.value import Value
+from nimctl.core.memory.need import Capacity, CapacityWish, Grade, MemoryNeed
 
 # Bytes per weight. q8_0 stores 32 int8 weights and one f16 scale in 34 bytes:
 # https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h
@@ -21,38 +21,7 @@ _TINY_WEIGHTS_BYTES = 64 * 2**20
 _DEFAULT_CONTEXT = 8192
 _SMALLEST_CONTEXT = 512
 _KV_SHARE = 0.25
-
-
-class MemoryNeed(Value):
-    """Bytes that a server takes; `fitting_context` is the context length that would still fit."""
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int
-    runtime_bytes: int
-    fitting_context: int | None = None
-
-    @property
-    def total_bytes(self) -> int:
-        """All of it."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.runtime_bytes
-
-
-class Capacity(Value):
-    """How much a server takes on at once: tokens of one sequence, and sequences."""
-
-    max_model_len: int
-    max_num_seqs: int
-
-
-class CapacityWish(Value):
-    """A capacity as far as it was asked for."""
-
-    max_model_len: int | None = None
-    max_num_seqs: int | None = None
-
-
-ANY_CAPACITY = CapacityWish()
+_COMFORT = 0.1
 
 
 def kv_bytes_per_token(architecture: Architecture) -> int:
@@ -82,25 +51,44 @@ def default_capacity(
 
 
 def memory_need(
-    architecture: Architecture | None, precision: str, capacity: Capacity, available_bytes: int
+    architecture: Architecture | None,
+    precision: str | None,
+    capacity: Capacity,
+    available_bytes: int,
 ) -> MemoryNeed | None:
-    """Add up what serving takes; None when architecture or precision are not known."""
-    per_weight = BYTES_PER_WEIGHT.get(precision)
+    """Add up what serving takes; None when architecture or precision are not known.
+
+    It is graded tight when less than a tenth of the free memory would be left.
+    """
+    per_weight = BYTES_PER_WEIGHT.get(precision or "")
     if architecture is None or per_weight is None:
         return None
     weights = round(architecture.parameters * per_weight)
     per_token = kv_bytes_per_token(architecture)
     widest = architecture.vocabulary + 2 * architecture.intermediate_size
     compute = 4 * _MICRO_BATCH * (widest + 4 * architecture.hidden_size)
+    kv_cache = per_token * capacity.max_model_len * capacity.max_num_seqs
     spare = available_bytes - weights - compute - _RUNTIME_BYTES
-    fitting = min(spare // per_token, architecture.context_length)
+    tokens = max(0, spare // per_token)
+    fitting = min(tokens, architecture.context_length)
+    left = spare - kv_cache
     return MemoryNeed(
         weights_bytes=weights,
-        kv_cache_bytes=per_token * capacity.max_model_len * capacity.max_num_seqs,
+        kv_cache_bytes=kv_cache,
         compute_bytes=compute,
         runtime_bytes=_RUNTIME_BYTES,
+        kv_bytes_per_token=per_token,
+        kv_tokens=tokens,
+        sequences=tokens // capacity.max_model_len,
         fitting_context=fitting // 256 * 256 if fitting >= _SMALLEST_CONTEXT else None,
+        grade=_grade(left, available_bytes),
     )
+
+
+def _grade(left: int, available_bytes: int) -> Grade:
+    if left < 0:
+        return Grade.NO_FIT
+    return Grade.OK if left >= available_bytes * _COMFORT else Grade.TIGHT
 
 
 def decoding_threads(weights_bytes: int | None, cores: int) -> int:

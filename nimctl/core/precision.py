@@ -1,0 +1,133 @@
+"""Which precision runs on which compute capability, and which is preferred there.
+
+Weights of lower precision can be widened on older GPUs (vLLM's Marlin kernels do that), which saves
+memory and costs speed. It is not counted as having a precision, but for mxfp4: models that were
+trained in it come in nothing else.
+"""
+
+from nimctl.core.profile import Profile
+
+Capability = tuple[int, int]
+
+_ANY: Capability = (0, 0)
+_NO_LIMIT: Capability = (99, 0)
+_VOLTA: Capability = (7, 0)
+_TURING: Capability = (7, 5)
+_AMPERE: Capability = (8, 0)
+_ADA: Capability = (8, 9)
+_HOPPER: Capability = (9, 0)
+_BLACKWELL: Capability = (10, 0)
+_CONSUMER_BLACKWELL: Capability = (12, 0)
+
+# What `trtllm-build` makes engines in:
+# https://nvidia.github.io/TensorRT-LLM/legacy/reference/support-matrix.html
+_ENGINES: dict[str, Capability] = {
+    "fp32": _AMPERE,
+    "fp16": _AMPERE,
+    "bf16": _AMPERE,
+    "int8": _AMPERE,
+    "int8_sq": _AMPERE,
+    "int8wo": _AMPERE,
+    "int4_awq": _AMPERE,
+    "int4_gptq": _AMPERE,
+    "w4a8_awq": _ADA,
+    "fp8": _ADA,
+    "nvfp4": _BLACKWELL,
+}
+# What TensorRT-LLM's PyTorch backend serves checkpoints in:
+# https://nvidia.github.io/TensorRT-LLM/features/quantization.html. That page has mxfp4 from 10.0
+# on; the performance overview beside it has GPT-OSS, which is in mxfp4, on H100 and H200 too.
+_CHECKPOINTS: dict[str, Capability] = {
+    "fp32": _AMPERE,
+    "fp16": _AMPERE,
+    "bf16": _AMPERE,
+    "int4_awq": _AMPERE,
+    "int4_gptq": _AMPERE,
+    "w4a8_awq": _ADA,
+    "fp8": _ADA,
+    "mxfp4": _HOPPER,
+    "nvfp4": _BLACKWELL,
+}
+# "SM120 has no AWQ or GPTQ kernels", the same page.
+_CHECKPOINTS_BELOW: dict[str, Capability] = {
+    "int4_awq": _CONSUMER_BLACKWELL,
+    "int4_gptq": _CONSUMER_BLACKWELL,
+    "w4a8_awq": _CONSUMER_BLACKWELL,
+}
+# https://docs.vllm.ai/en/v0.15.1/features/quantization/ and, for bf16, vLLM's own refusal
+# (https://github.com/vllm-project/vllm/issues/1157); mxfp4 by Marlin
+# (https://github.com/vllm-project/vllm/issues/31085), unverified below 9.0. SGLang is taken to be
+# alike, unverified.
+_VLLM: dict[str, Capability] = {
+    "fp32": _VOLTA,
+    "fp16": _VOLTA,
+    "bf16": _AMPERE,
+    "int8": _TURING,
+    "int4": _TURING,
+    "int4_awq": _TURING,
+    "int4_gptq": _VOLTA,
+    "fp8": _ADA,
+    "mxfp4": _AMPERE,
+    "nvfp4": _BLACKWELL,
+}
+# What a NIM needs, https://docs.nvidia.com/nim/large-language-models/latest/support-matrix.html:
+# above 7.0 for any model, 8.0 for bf16. fp8 and nvfp4 as the hardware has them.
+_NIM: dict[str, Capability] = {
+    "bf16": _AMPERE,
+    "fp8": _ADA,
+    "mxfp4": _AMPERE,
+    "nvfp4": _BLACKWELL,
+}
+_NIM_LEAST: Capability = (7, 1)
+
+# Best first. From Ada on, fp8 halves the bytes at next to no loss; below, nothing computes in it
+# and 16 bits are the best that loses nothing. Four bits come first where the hardware computes in
+# them, and those of int4 where bf16 rarely leaves room for a KV cache: on Ada's 24 to 48 GB.
+_PREFERENCES: tuple[tuple[Capability, tuple[str, ...]], ...] = (
+    (_BLACKWELL, ("nvfp4", "mxfp4", "fp8", "bf16", "fp16")),
+    (_HOPPER, ("fp8", "mxfp4", "bf16", "fp16", "int4_awq")),
+    (_ADA, ("fp8", "mxfp4", "int4_awq", "bf16", "fp16")),
+    (_AMPERE, ("mxfp4", "bf16", "fp16", "int4_awq", "int8_sq", "int8")),
+    (_ANY, ("fp16", "int4_awq", "int4", "int8")),
+)
+_LAST = 99
+
+
+def range_of(profile: Profile) -> tuple[Capability, Capability] | None:
+    """From which compute capability on, and below which, a profile's precision runs.
+
+    None when its backend has no such precision at all.
+    """
+    precision = profile.precision
+    if profile.entry is not None:
+        return max(_NIM.get(precision or "", _ANY), _NIM_LEAST), _NO_LIMIT
+    table = _table(profile)
+    if precision is None or table is None:
+        return _ANY, _NO_LIMIT
+    least = table.get(precision)
+    if least is None:
+        return None
+    if table is _CHECKPOINTS:
+        return least, _CHECKPOINTS_BELOW.get(precision, _NO_LIMIT)
+    return least, _NO_LIMIT
+
+
+def runs_on(profile: Profile, capability: Capability) -> bool:
+    """Whether a profile's precision runs on a compute capability."""
+    allowed = range_of(profile)
+    return allowed is not None and allowed[0] <= capability < allowed[1]
+
+
+def preference(precision: str | None, capability: Capability) -> int:
+    """The rank of a precision on a GPU, 0 for the best."""
+    order = next(order for least, order in _PREFERENCES if capability >= least)
+    return order.index(precision) if precision in order else _LAST
+
+
+def _table(profile: Profile) -> dict[str, Capability] | None:
+    match profile.backend:
+        case "tensorrt_llm":
+            return _CHECKPOINTS if profile.runtime == "pytorch" else _ENGINES
+        case "vllm" | "sglang":
+            return _VLLM
+    return None

@@ -1,0 +1,120 @@
+"""From a catalogue file to profiles: variants spelt out, and the NIM container as one more."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from nimctl.core.architecture import Architecture
+from nimctl.core.catalogue import Model, Nim, Variant
+from nimctl.core.gpus import GpuPart
+from nimctl.core.machine import capability_of
+from nimctl.core.memory import (
+    ANY_CAPACITY,
+    GpuShare,
+    Grade,
+    default_limits,
+    gpu_memory_need,
+)
+from nimctl.core.precision import runs_on
+from nimctl.core.profile import Profile
+
+TENSOR_PARALLEL = (1, 2, 4, 8)
+
+
+def profiles_of(model: Model, parts: Iterable[GpuPart]) -> tuple[Profile, ...]:
+    """Every profile of a model; those that are bound to a GPU for these kinds only."""
+    kinds = tuple(parts)
+    expanded = (
+        profile
+        for variant in model.variants
+        for plain in _expand(variant, model.architecture, kinds)
+        for profile in _with_lora(plain, variant)
+    )
+    container = (_of_nim(model.nim),) if model.nim else ()
+    return (*model.profiles, *expanded, *container)
+
+
+def _expand(
+    variant: Variant, architecture: Architecture | None, kinds: Iterable[GpuPart]
+) -> Iterator[Profile]:
+    on_gpu = variant.backend != "llama_cpp"
+    if on_gpu and (variant.gpus or variant.backend == "tensorrt_llm"):
+        chosen = [kind for kind in kinds if not variant.gpus or kind.key in variant.gpus]
+        for precision in variant.precisions:
+            for kind in chosen:
+                yield from _bound(_plain(variant, precision), architecture, kind)
+        return
+    for precision in variant.precisions:
+        for tp in _divisors(architecture) if on_gpu else (1,):
+            yield msgspec.structs.replace(_plain(variant, precision), tp=tp)
+
+
+def _plain(variant: Variant, precision: str) -> Profile:
+    checkpoint = variant.backend == "tensorrt_llm" and not variant.build
+    return Profile(
+        backend=variant.backend,
+        precision=precision,
+        source=variant.source,
+        build=variant.build,
+        runtime="pytorch" if checkpoint else None,
+        unverified=variant.unverified,
+    )
+
+
+def _bound(profile: Profile, architecture: Architecture | None, kind: GpuPart) -> Iterator[Profile]:
+    if not runs_on(profile, capability_of(kind.compute_capability)):
+        return
+    degrees = _degrees(profile, architecture, kind)
+    for degree, target in degrees:
+        yield msgspec.structs.replace(profile, gpu=kind.key, tp=degree, target=target)
+
+
+def _degrees(
+    profile: Profile, architecture: Architecture | None, kind: GpuPart
+) -> Iterator[tuple[int, str]]:
+    """The degrees of tensor parallelism worth offering on a kind of GPU, with their targets."""
+    if architecture is None or kind.memory_bytes is None:
+        # Parts that share the host's memory come alone.
+        yield 1, "throughput"
+        return
+    degrees = _divisors(architecture)
+    grades = {tp: _grade(profile, architecture, kind.memory_bytes, tp) for tp in degrees}
+    fitting = [tp for tp in degrees if grades[tp] is not Grade.NO_FIT]
+    if not fitting:
+        return
+    roomy = next((tp for tp in fitting if grades[tp] is Grade.OK), fitting[0])
+    for tp in dict.fromkeys((fitting[0], roomy)):
+        yield tp, "throughput"
+    if faster := next((tp for tp in fitting if tp > roomy), None):
+        yield faster, "latency"
+
+
+def _grade(profile: Profile, architecture: Architecture, memory_bytes: int, tp: int) -> Grade:
+    share = GpuShare(backend=profile.backend, precision=profile.precision, tp=tp)
+    limits = default_limits(architecture, memory_bytes, ANY_CAPACITY, tp=tp)
+    need = gpu_memory_need(architecture, share, limits, memory_bytes)
+    return Grade.OK if need is None or need.grade is None else need.grade
+
+
+def _divisors(architecture: Architecture | None) -> list[int]:
+    """Degrees of tensor parallelism: they divide the attention heads; KV heads are replicated."""
+    if architecture is None:
+        return [1]
+    return [tp for tp in TENSOR_PARALLEL if architecture.heads % tp == 0]
+
+
+def _with_lora(profile: Profile, variant: Variant) -> Iterator[Profile]:
+    yield profile
+    if variant.lora:
+        yield msgspec.structs.replace(profile, lora=True)
+
+
+def _of_nim(nim: Nim) -> Profile:
+    memory = nim.gpu_memory_gib
+    return Profile(
+        backend="nim",
+        gpu_count=nim.gpus,
+        gpu_memory_bytes=round(memory * 2**30) if memory else None,
+        compute_capability=nim.compute_capability,
+        unverified=nim.unverified,
+    )
