@@ -25,6 +25,12 @@ def archives_in(artifact: Artifact) -> tuple[File, ...]:
     )
 
 
+def archive_stem(name: str) -> str | None:
+    """A file's name without the ending of an archive; None when it is none."""
+    ending = next((one for one in _ENDINGS if name.lower().endswith(one)), None)
+    return name[: -len(ending)] if ending else None
+
+
 def unpacked(artifact: Artifact, archive: File, members: Iterable[File]) -> Artifact:
     """The artifact with one archive's members in its place.
 

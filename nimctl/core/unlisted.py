@@ -7,6 +7,7 @@ from nimctl.core.architecture import Architecture
 from nimctl.core.archives import archives_in
 from nimctl.core.catalogue import Model
 from nimctl.core.checkpoint import CONVERTIBLE
+from nimctl.core.early_access import early_access_model
 from nimctl.core.errors import NotFoundError, UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact
 from nimctl.core.profile import Profile
@@ -44,6 +45,8 @@ def unlisted_model(
         UnsupportedModelError: Nothing that is known can run it.
         NotFoundError: It is an archive that was not unpacked yet.
     """
+    if early := early_access_model(ref, artifact):
+        return early
     gguf = gguf_file(artifact)
     if gguf:
         profiles = [_profile(_quantisation(gguf), ref, build=False)]
