@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nimctl import credentials
+from nimctl.core.containers import EngineAccess
 from nimctl.core.errors import UsageError
 from nimctl.core.value import Value
 from nimctl.credentials import Credentials
@@ -37,6 +38,7 @@ class Settings(Value):
     hf_cache: str | None = None
     hf_offline: bool = False
     docker_auth_files: tuple[str, ...] = ()
+    container_engine: EngineAccess = EngineAccess()
     ngc_api_key: str | None = None
     ngc_guest_token: str | None = None
     ngc_config: str
@@ -89,6 +91,7 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         ngc_auth_url=_ngc_url(environ, "NGC_CLI_AUTH_URL", "NGC_AUTH_ENDPOINT")
         or "https://authn.nvidia.com",
         docker_auth_files=_docker_auth_files(environ, user, config_home),
+        container_engine=_container_engine(environ, user),
         proxies=_proxies(environ),
         ca_file=environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE"),
         netrc_file=environ.get("NETRC") or str(user / ".netrc"),
@@ -170,6 +173,31 @@ def _docker_auth_files(
         docker / "config.json",
     )
     return tuple(str(place) for place in places if place)
+
+
+def _container_engine(environ: Mapping[str, str], user: Path) -> EngineAccess:
+    """As the docker command has it: https://docs.docker.com/reference/cli/docker/#environment-variables.
+
+    Then Podman's variable, and where rootful and rootless Docker and Podman listen.
+    """
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    config = environ.get("DOCKER_CONFIG") or str(user / ".docker")
+    sockets = (
+        "/var/run/docker.sock",
+        f"{runtime}/docker.sock" if runtime else None,
+        "/run/podman/podman.sock",
+        f"{runtime}/podman/podman.sock" if runtime else None,
+    )
+    return EngineAccess(
+        host=_first(environ, "DOCKER_HOST")
+        or (None if environ.get("DOCKER_CONTEXT") else _first(environ, "CONTAINER_HOST")),
+        context=_first(environ, "DOCKER_CONTEXT"),
+        config_directory=config,
+        tls=bool(environ.get("DOCKER_TLS")),
+        tls_verify=bool(environ.get("DOCKER_TLS_VERIFY")),
+        certificates=environ.get("DOCKER_CERT_PATH") or config,
+        sockets=tuple(socket for socket in sockets if socket),
+    )
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:

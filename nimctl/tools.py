@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from nimctl.core.facts import Artifact, File
     from nimctl.core.http import HttpOptions
     from nimctl.core.machine import Host
-    from nimctl.core.ports import Location, Registry
+    from nimctl.core.ports import Containers, Location, Registry
     from nimctl.core.refs import ModelRef, Scheme
     from nimctl.engines.llama_cpp import LlamaCppBuilder
     from nimctl.http import Client
     from nimctl.registries.ngc import NgcRegistry
     from nimctl.registries.oci import DockerCredentials, OciPublisher
+    from nimctl.serving.docker import DockerEngine
     from nimctl.serving.embedded import EmbeddedServers
     from nimctl.store.artifacts import ArtifactStore
     from nimctl.store.blobs import BlobStore
@@ -217,8 +218,21 @@ class Tools:
 
         return EmbeddedServers(self.layout)
 
+    @cached_property
+    def containers(self) -> "Containers":
+        """The container engine; it is looked for when it is first asked something."""
+        return self._docker
+
+    @cached_property
+    def _docker(self) -> "DockerEngine":
+        from nimctl.serving.docker import DockerEngine
+
+        return DockerEngine(self.settings.container_engine)
+
     def close(self) -> None:
         """Close what was opened."""
+        if "_docker" in self.__dict__:
+            self._docker.close()
         if "http" in self.__dict__:
             self.http.close()
 

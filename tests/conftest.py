@@ -13,6 +13,8 @@ from nimctl.cli.app import main
 from nimctl.core.layout import Layout
 from nimctl.serving.embedded import EmbeddedServers
 
+pytest_plugins = ("container_fixtures",)
+
 IN_CI = os.environ.get("CI") == "true"
 
 

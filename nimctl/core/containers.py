@@ -4,6 +4,9 @@ from typing import Literal
 
 from nimctl.core.value import Value
 
+# A bridge without a way out: packets reach this machine and go no further.
+OFFLINE_NETWORK = "nimctl-offline"
+
 
 class Mount(Value):
     """A directory or file of the host inside the container."""
@@ -38,15 +41,34 @@ class HealthCheck(Value):
     start_period_s: float = 0.0
 
 
+class Secret(Value):
+    """A file of the host whose content the process needs and nobody else may see.
+
+    It is mounted read-only at `/run/secrets/NAME`, so that neither plan, argv, log nor
+    `docker inspect` holds what is in it. For a program that takes it from the environment only,
+    `variable` names what a shell in the container sets before it becomes that program; `inspect`
+    does not show that either.
+    """
+
+    name: str
+    source: str
+    variable: str | None = None
+
+    @property
+    def target(self) -> str:
+        """Where the container has it."""
+        return f"/run/secrets/{self.name}"
+
+
 class ContainerSpec(Value):
     """Everything that a container is created with.
 
     Safe unless told otherwise: no capabilities, no new privileges, a read-only root file system,
     read-only mounts, loopback ports. `command` replaces the image's, `entrypoint` too where it is
     not None. `tmpfs` maps a directory to its size in bytes. `ulimits` are soft and hard limit
-    alike, -1 for none. `network` is `bridge`, `host`, `none` or the name of a network.
-    `secrets` are variables whose values are read from files when the container is created, so
-    that no plan, log or argv holds them.
+    alike, -1 for none. `network` is `bridge`, `host`, `none`, or a name: OFFLINE_NETWORK is made
+    when it is needed. With a secret that becomes a variable, `entrypoint` must be said, since a
+    shell takes its place.
     """
 
     name: str
@@ -54,7 +76,7 @@ class ContainerSpec(Value):
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
     environment: dict[str, str] = {}
-    secrets: dict[str, str] = {}
+    secrets: tuple[Secret, ...] = ()
     labels: dict[str, str] = {}
     mounts: tuple[Mount, ...] = ()
     tmpfs: dict[str, int] = {}
@@ -79,3 +101,106 @@ class ContainerSpec(Value):
     health: HealthCheck | None = None
     init: bool = True
     platform: str | None = None
+
+
+def started_command(spec: ContainerSpec) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Entrypoint, None for the image's own, and command, as a container is created with them.
+
+    An entrypoint of several words is split, since `docker run --entrypoint` takes one. Secrets
+    that become variables put a shell in front, which the program then replaces.
+
+    Raises:
+        ValueError: A secret becomes a variable, and the spec does not say its entrypoint.
+    """
+    variables = [secret for secret in spec.secrets if secret.variable]
+    if spec.entrypoint is None:
+        if variables:
+            raise ValueError(f"{spec.name}: secrets as variables need an entrypoint")
+        return None, spec.command
+    words = (*spec.entrypoint, *spec.command)
+    if variables:
+        exports = "".join(f'export {one.variable}="$(cat {one.target})"; ' for one in variables)
+        words = ("/bin/sh", "-c", f'{exports}exec "$@"', "sh", *words)
+    elif not spec.entrypoint:
+        return ("",), spec.command
+    return words[:1], words[1:]
+
+
+class EngineAccess(Value):
+    """Where a container engine may be, as environment and configuration say.
+
+    `host` is DOCKER_HOST, `context` names a Docker context under `config_directory`, `sockets` are
+    tried in order when neither says anything. `certificates` is the directory of ca.pem, cert.pem
+    and key.pem.
+    """
+
+    host: str | None = None
+    context: str | None = None
+    config_directory: str | None = None
+    tls: bool = False
+    tls_verify: bool = False
+    certificates: str | None = None
+    sockets: tuple[str, ...] = ()
+
+
+class RegistryLogin(Value):
+    """What an image registry wants to know before a pull."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"RegistryLogin(username={self.username!r})"
+
+
+class Image(Value):
+    """An image that the engine has.
+
+    `id` is the digest of its configuration, `digests` are those of its manifests in registries
+    (`nvcr.io/nim/x@sha256:…`). `architecture` is as platforms have it (`amd64`); size in bytes.
+    """
+
+    reference: str
+    id: str
+    digests: tuple[str, ...] = ()
+    architecture: str
+    system: str = "linux"
+    size: int
+    labels: dict[str, str] = {}
+    user: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+class ContainerState(Value):
+    """What a container is doing; times RFC 3339, None where it has not happened.
+
+    `error` is the engine's own word on a start that failed.
+    """
+
+    status: Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    health: Literal["none", "starting", "healthy", "unhealthy"] = "none"
+    restarts: int = 0
+    started: str | None = None
+    finished: str | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, or will be one again."""
+        return self.status in ("running", "paused", "restarting")
+
+
+class Container(Value):
+    """A container that the engine has; `created` is RFC 3339, `gpus` are UUIDs or CDI names."""
+
+    id: str
+    name: str
+    image: str
+    labels: dict[str, str]
+    state: ContainerState
+    created: str
+    gpus: tuple[str, ...] = ()

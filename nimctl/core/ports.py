@@ -1,8 +1,18 @@
 """The outside world as nimctl wishes it were; adapters obey these protocols."""
 
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Protocol
 
+from nimctl.core.containers import (
+    Container,
+    ContainerSpec,
+    ContainerState,
+    Image,
+    RegistryLogin,
+)
+from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact, File
+from nimctl.core.machine import ContainerEngine
 from nimctl.core.refs import ModelRef
 from nimctl.core.value import Value
 
@@ -46,4 +56,105 @@ class Registry(Protocol):
 
     def locate(self, file: File) -> Location:
         """Say where a file's bytes are now; called again when that location has expired."""
+        ...
+
+
+class Containers(Protocol):
+    """A container engine: Docker, or Podman behind the same API.
+
+    Containers are named or given by id. Every method raises ContainerEngineError when the engine
+    is not there, may not be used, or fails.
+    """
+
+    def describe(self) -> ContainerEngine:
+        """Say what the engine is and what it offers."""
+        ...
+
+    def image(self, reference: str) -> Image | None:
+        """An image that the engine has already; None if it has not."""
+        ...
+
+    def pull(
+        self,
+        reference: str,
+        emit: Emit,
+        *,
+        platform: str | None = None,
+        login: RegistryLogin | None = None,
+    ) -> Image:
+        """Bring an image, with a task for it and one for each layer; `platform` `linux/amd64`.
+
+        Raises:
+            NotFoundError: There is no such image, or none for the platform.
+            AuthError: The registry wants (other) credentials, or does not say which of the two.
+            NetworkError: The registry cannot be reached from the engine.
+            DiskFullError: The engine's disk is full.
+        """
+        ...
+
+    def create(self, spec: ContainerSpec) -> str:
+        """Create a container and return its id; nothing runs yet.
+
+        Raises:
+            NotFoundError: The engine does not have the image.
+            UsageError: The name is taken, or a secret cannot be read.
+        """
+        ...
+
+    def start(self, name: str) -> None:
+        """Start a created or stopped container.
+
+        Raises:
+            UsageError: A port is taken.
+            HardwareError: A device is not there, or the image is for another architecture.
+        """
+        ...
+
+    def container(self, name: str) -> Container | None:
+        """One container; None if there is none of this name."""
+        ...
+
+    def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
+        """Containers that carry all of these labels, None for any value, also ended ones."""
+        ...
+
+    def log(
+        self,
+        name: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since_s: float | None = None,
+    ) -> Generator[str]:
+        """Lines of stdout and stderr, without their ends; `since_s` is a Unix time.
+
+        Closing the generator ends a `follow`.
+        """
+        ...
+
+    def wait(self, name: str) -> int:
+        """Block until a container ends; its exit status."""
+        ...
+
+    def stop(self, name: str, grace_s: float) -> bool:
+        """Stop a container; False when it had to be killed."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a container, running or not, with its anonymous volumes; absent is well."""
+        ...
+
+    def run(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> ContainerState:
+        """Run a container to its end, hand on each line of its log, and remove it.
+
+        It is removed also when this is interrupted or `on_line` raises.
+        """
+        ...
+
+    def read_files(self, image: str, paths: Sequence[str]) -> dict[str, bytes]:
+        """Those of these files that an image has, by path; nothing of the image runs.
+
+        Raises:
+            NotFoundError: The engine does not have the image.
+        """
         ...

@@ -1,0 +1,125 @@
+"""Images: what the engine has, pulling with progress, and files out of an image that never ran."""
+
+import io
+import posixpath
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from docker import APIClient
+from docker.errors import APIError, ImageNotFound, NotFound
+
+from nimctl.core.containers import Image, RegistryLogin
+from nimctl.core.errors import NotFoundError
+from nimctl.core.events import Emit, Finished, Progressed, Started
+from nimctl.serving.docker.failures import pull_refusal, translated
+
+_MAX_LINKS = 8
+
+
+def find(client: APIClient, reference: str, where: str) -> Image | None:
+    """An image that the engine has."""
+    with translated(f"looking for image {reference}", where):
+        try:
+            found: dict[str, Any] = client.inspect_image(reference)
+        except ImageNotFound:
+            return None
+    config = found.get("Config") or {}
+    return Image(
+        reference=reference,
+        id=str(found["Id"]),
+        digests=tuple(found.get("RepoDigests") or ()),
+        architecture=str(found.get("Architecture") or ""),
+        system=str(found.get("Os") or "linux"),
+        size=int(found.get("Size") or 0),
+        labels=config.get("Labels") or {},
+        user=config.get("User") or "",
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        command=tuple(config.get("Cmd") or ()),
+    )
+
+
+def pull(
+    client: APIClient,
+    reference: str,
+    emit: Emit,
+    *,
+    platform: str | None,
+    login: RegistryLogin | None,
+    where: str,
+) -> None:
+    """Bring an image; the engine fetches only the layers that it lacks."""
+    repository, tag = split_reference(reference)
+    emit(Started(task="image", title=f"pulling {reference}"))
+    auth = {"username": login.username, "password": login.password} if login else {}
+    with translated(f"pulling {reference}", where):
+        try:
+            stream = client.pull(
+                repository, tag=tag, stream=True, decode=True, auth_config=auth, platform=platform
+            )
+            for event in _events(stream, reference):
+                emit(event)
+        except APIError as error:
+            raise pull_refusal(reference, error.explanation or str(error)) from error
+    emit(Finished(task="image"))
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Repository and tag or digest; a name without either means `latest`."""
+    name, at, digest = reference.partition("@")
+    if at:
+        return name.rpartition(":")[0] if ":" in posixpath.basename(name) else name, digest
+    head, colon, tag = reference.rpartition(":")
+    if colon and "/" not in tag:
+        return head, tag
+    return reference, "latest"
+
+
+def _events(
+    stream: Iterable[dict[str, Any]], reference: str
+) -> Iterator[Started | Progressed | Finished]:
+    """Layers as tasks, from https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageCreate."""
+    moving: set[str] = set()
+    for message in stream:
+        if "error" in message:
+            raise pull_refusal(reference, str(message["error"]))
+        layer, status = str(message.get("id", "")), str(message.get("status", ""))
+        task = f"image/{layer}"
+        detail = message.get("progressDetail") or {}
+        if status == "Downloading" and detail.get("total"):
+            if task not in moving:
+                moving.add(task)
+                yield Started(
+                    task=task, title=f"layer {layer}", total=detail["total"], parent="image"
+                )
+            yield Progressed(task=task, done=int(detail.get("current") or 0))
+        elif status in ("Download complete", "Pull complete") and task in moving:
+            moving.discard(task)
+            yield Finished(task=task)
+
+
+def read_files(
+    client: APIClient, container: str, paths: Sequence[str], where: str
+) -> dict[str, bytes]:
+    """Those of these files that a container has; links are followed, directories are not read."""
+    found = {path: _read(client, container, path, where) for path in paths}
+    return {path: data for path, data in found.items() if data is not None}
+
+
+def _read(client: APIClient, container: str, path: str, where: str) -> bytes | None:
+    for _ in range(_MAX_LINKS):
+        with translated(f"reading {path} of an image", where):
+            try:
+                chunks, _stat = client.get_archive(container, path)
+                data = b"".join(chunks)
+            except NotFound:
+                return None
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            member = archive.next()
+            if member is None or member.isdir():
+                return None
+            if not member.issym():
+                file = archive.extractfile(member)
+                return file.read() if file else None
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
+    raise NotFoundError(f"{path} is a link that leads in circles")

@@ -1,0 +1,122 @@
+"""Images made offline from busybox that are named like the real ones and behave as told.
+
+What a container does is said by its environment, so that one image serves all tests:
+
+    STAND_IN        serve (default), or exit:N, hang, oom, fatal: what happens once it has started
+    STAND_IN_LOG    lines to print first, split at `|`
+    STAND_IN_DELAY  seconds until it listens
+    STAND_IN_PORT   8000
+"""
+
+import io
+import shutil
+import subprocess
+import tarfile
+from functools import cache
+
+SERVE = r"""#!/bin/sh
+trap 'echo stopping; exit 0' TERM
+echo "argv: $*"
+if [ -n "$STAND_IN_LOG" ]; then echo "$STAND_IN_LOG" | tr '|' '\n'; fi
+case "${STAND_IN:=serve}" in
+  exit:*) sleep "${STAND_IN_DELAY:-0}"; echo "about to end"; exit "${STAND_IN#exit:}" ;;
+  hang) while :; do sleep 0.1; done ;;
+  oom) exec sh -c 'x=x; while :; do x="$x$x"; done' ;;
+esac
+sleep "${STAND_IN_DELAY:-0}"
+echo "listening on ${STAND_IN_PORT:-8000}"
+nc -ll -p "${STAND_IN_PORT:-8000}" -e /bin/answer &
+while kill -0 $!; do sleep 0.05; done
+"""
+# One request: status by path; the request's line goes to the log.
+ANSWER = r"""#!/bin/sh
+read -r method path version
+length=0
+key=none
+while read -r name value && [ "$name" != "$(printf '\r')" ]; do
+  case "$name" in
+    [Cc]ontent-[Ll]ength:) length=$(printf %s "$value" | tr -d '\r') ;;
+    [Aa]uthorization:) key=$(printf %s "$value" | tr -d '\r') ;;
+  esac
+done
+[ "$length" -gt 0 ] && body=$(head -c "$length")
+status="200 OK"
+case "$path" in
+  /v1/health/ready|/health) text='{"status":"ready"}' ;;
+  /v1/completions|/v1/chat/completions)
+    if [ -e /run/secrets/api-key ] && [ "$key" != "Bearer $(cat /run/secrets/api-key)" ]; then
+      status="401 Unauthorized"; text='{"error":"no key"}'
+    elif [ -n "$STAND_IN_NO_TOKEN" ]; then status="500 Broken"; text='{"error":"no engine"}'
+    else text='{"choices":[{"text":" Paris"}],"usage":{"completion_tokens":1}}'; fi ;;
+  /metrics|/v1/metrics)
+    text=$(cat /tmp/metrics 2>/dev/null ||
+      printf 'num_requests_running 2\nnum_requests_waiting 1\n') ;;
+  *) status="404 Not Found"; text='{"error":"no such path"}' ;;
+esac
+echo "$method $path $body" >/proc/1/fd/1 2>/dev/null
+printf 'HTTP/1.1 %s\r\nContent-Length: %s\r\nConnection: close\r\n\r\n' "$status" "${#text}"
+printf %s "$text"
+"""
+MANIFEST = b"schema_version: '2.0'\nprofiles: []\n"
+
+
+@cache
+def busybox() -> str:
+    """The path of a static busybox."""
+    found = shutil.which("busybox")
+    assert found, "apt-get install busybox-static"
+    return found
+
+
+@cache
+def _root(architecture: str) -> bytes:
+    applets = subprocess.run([busybox(), "--list"], capture_output=True, check=True, text=True)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in ("bin", "tmp", "etc", "run", "opt", "opt/nim", "opt/nim/etc"):
+            _add(tar, name, b"", kind=tarfile.DIRTYPE, mode=0o777)
+        tar.add(busybox(), "bin/busybox")
+        for applet in applets.stdout.split():
+            if applet != "busybox":
+                _link(tar, f"bin/{applet}", "busybox")
+        if architecture != "amd64":
+            # What the kernel says of another machine's program: exec format error.
+            _add(tar, "bin/serve", b"\x7fELF\x02\x01\x01" + bytes(57), mode=0o755)
+        else:
+            _add(tar, "bin/serve", SERVE.encode(), mode=0o755)
+        _add(tar, "bin/answer", ANSWER.encode(), mode=0o755)
+        _add(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\nnim:x:1000:1000::/tmp:/bin/sh\n")
+        _add(tar, "opt/nim/etc/real.yaml", MANIFEST)
+        _link(tar, "opt/nim/etc/manifest.yaml", "real.yaml")
+    return buffer.getvalue()
+
+
+def make_image(reference: str, *, architecture: str = "amd64", labels: dict[str, str]) -> None:
+    """Import an image under this name; it runs `/bin/serve` as user 1000."""
+    changes = ['ENTRYPOINT ["/bin/serve"]', "ENV PATH=/bin", "USER 1000", "EXPOSE 8000"]
+    changes += [f'LABEL {key}="{value}"' for key, value in labels.items()]
+    argv = ["docker", "import", "--platform", f"linux/{architecture}"]
+    for change in changes:
+        argv += ["--change", change]
+    subprocess.run(
+        [*argv, "-", reference], input=_root(architecture), check=True, capture_output=True
+    )
+
+
+def _add(
+    tar: tarfile.TarFile,
+    name: str,
+    data: bytes,
+    *,
+    kind: bytes = tarfile.REGTYPE,
+    mode: int = 0o644,
+) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode, member.size = kind, mode, len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.SYMTYPE, target
+    tar.addfile(member)
