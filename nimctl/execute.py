@@ -70,13 +70,13 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             emit(Started(task="attach", title=f"attaching engine {key[:12]}"))
             tools.models.attach(tools.engines.path(key), Path(step.directory) / ENGINE_DIRECTORY)
         case Launch():
-            emit(Started(task="launch", title=f"starting {step.name}"))
+            emit(Started(task="launch", title=f"starting {step.server.name}"))
             tools.servers.launch(step)
             emit(Finished(task="launch"))
         case Await():
-            emit(Started(task="ready", title=f"loading {step.name}"))
+            emit(Started(task="ready", title=f"loading {step.server.name}"))
             tools.servers.wait_ready(step)
-            emit(Finished(task="ready", note=step.url))
+            emit(Finished(task="ready", note=step.server.url))
         case _:
             assert_never(step)
     return outcome

@@ -118,7 +118,7 @@ def _serve(
     with output.progress() as progress:
         stopwatch = Stopwatch(progress)
         execute.run(plan, tools, stopwatch)
-    name = next(step.name for step in plan.steps if isinstance(step, Launch))
+    name = next(step.server.name for step in plan.steps if isinstance(step, Launch))
     if request.detach:
         _report(name, plan, stopwatch, tools, output, timings=timings)
         output.note(f"stop it with: nimctl stop {name}")

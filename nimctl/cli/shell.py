@@ -46,10 +46,11 @@ def script(plan: Plan, python: str) -> Iterator[str]:
                     *("--output", str(target)),
                 )
             case Launch():
-                yield f"# launch {step.name}"
+                yield f"# launch {step.server.name}"
                 yield _command(*step.argv) + (" &" if step.detach else "")
             case Await():
-                yield f"# ready when this answers: curl --fail {step.url}{step.path}"
+                address = step.server.url + step.server.health_path
+                yield f"# ready when this answers: curl --fail {address}"
             case _:
                 assert_never(step)
 

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.facts import Artifact, File
+from nimctl.core.servers import Server
 from nimctl.core.value import Value
 
 
@@ -49,30 +50,21 @@ class Attach(Value, tag=True):
 
 
 class Launch(Value, tag=True):
-    """Start a server.
+    """Start a server as a process; `argv` runs as it stands.
 
-    `argv` runs as it stands. `url` is where it answers; `api_key_file` is made, with a new key,
-    if it is `generate_api_key`.
+    The server's API key file is made, with a new key, if it is `generate_api_key`.
     """
 
-    name: str
-    model: str
-    reference: str
-    profile: str
-    backend: str
+    server: Server
     argv: tuple[str, ...]
-    url: str
     detach: bool
-    api_key_file: str | None = None
     generate_api_key: bool = False
 
 
 class Await(Value, tag=True):
-    """Wait until a server is ready: HTTP 200 on `path` within `timeout_s` seconds."""
+    """Wait until a server is ready: HTTP 200 on its health path within `timeout_s` seconds."""
 
-    name: str
-    url: str
-    path: str
+    server: Server
     timeout_s: float
 
 

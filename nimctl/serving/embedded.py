@@ -14,6 +14,7 @@ from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, Us
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Launch
 from nimctl.core.reports import ServerReport
+from nimctl.core.servers import Server
 from nimctl.core.value import Value
 from nimctl.serving import health
 from nimctl.serving.process import ProcessId, identify, is_alive, terminate
@@ -49,17 +50,17 @@ class EmbeddedServers:
         Raises:
             UsageError: One of this name runs.
         """
-        directory = self._layout.server(step.name)
+        directory = self._layout.server(step.server.name)
         state = documents.read(directory / _STATE, ServerState)
         if state and is_alive(state.process):
             raise UsageError(
-                f"a server named {step.name} runs already at {state.launch.url}",
-                hint=f"nimctl stop {step.name}, or choose another with --name",
+                f"a server named {step.server.name} runs already at {state.launch.server.url}",
+                hint=f"nimctl stop {step.server.name}, or choose another with --name",
             )
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        if step.generate_api_key and step.api_key_file:
-            _write_key(Path(step.api_key_file))
+        if step.generate_api_key and step.server.api_key_file:
+            _write_key(Path(step.server.api_key_file))
         argv = list(step.argv)
         if not step.detach:
             argv += ["--die-with-parent", str(os.getpid())]
@@ -72,9 +73,9 @@ class EmbeddedServers:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._children[step.name] = child
+        self._children[step.server.name] = child
         if step.detach:
-            self._detached.add(step.name)
+            self._detached.add(step.server.name)
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         documents.write(
             directory / _STATE,
@@ -88,25 +89,25 @@ class EmbeddedServers:
             ServerDiedError: It ended, whatever its status; the cause has its last words.
             DeadlineError: It is not ready in time; it is stopped.
         """
-        child = self._children[step.name]
+        child = self._children[step.server.name]
         deadline = time.monotonic() + step.timeout_s
         pause = _FASTEST_POLL_S
         while True:
             if (status := child.poll()) is not None:
                 raise ServerDiedError(
-                    f"{step.name} ended before it was ready ({_describe(status)})",
-                    cause=self._last_words(step.name),
-                    hint=f"nimctl logs {step.name}",
+                    f"{step.server.name} ended before it was ready ({_describe(status)})",
+                    cause=self._last_words(step.server.name),
+                    hint=f"nimctl logs {step.server.name}",
                 )
-            if health.answers(step.url, step.path, _PROBE_S):
-                self._let_go(step.name)
+            if health.answers(step.server.url, step.server.health_path, _PROBE_S):
+                self._let_go(step.server.name)
                 return
             if time.monotonic() > deadline:
-                self.stop(step.name)
+                self.stop(step.server.name)
                 raise DeadlineError(
-                    f"{step.name} was not ready within {step.timeout_s:g} seconds",
-                    cause=self._last_words(step.name),
-                    hint=f"nimctl logs {step.name}, or allow more with --timeout",
+                    f"{step.server.name} was not ready within {step.timeout_s:g} seconds",
+                    cause=self._last_words(step.server.name),
+                    hint=f"nimctl logs {step.server.name}, or allow more with --timeout",
                 )
             time.sleep(pause)
             pause = min(pause * 1.2, _SLOWEST_POLL_S)
@@ -165,7 +166,7 @@ class EmbeddedServers:
     def running(self) -> dict[str, str]:
         """Name and URL of each server whose process is there."""
         states = self._states()
-        return {name: state.launch.url for name, state in states if is_alive(state.process)}
+        return {name: state.launch.server.url for name, state in states if is_alive(state.process)}
 
     def log(self, name: str) -> Path:
         """The log file of a server."""
@@ -204,23 +205,23 @@ class EmbeddedServers:
         return state
 
     def _report(self, name: str, state: ServerState) -> ServerReport:
-        launch = state.launch
+        server = state.launch.server
         alive = is_alive(state.process)
         age = (datetime.now(UTC) - datetime.fromisoformat(state.started)).total_seconds()
         return ServerReport(
             name=name,
-            model=launch.model,
-            reference=launch.reference,
-            backend=launch.backend,
-            profile=launch.profile,
-            url=launch.url,
-            state=_answering(launch) if alive else "exited",
+            model=server.model,
+            reference=server.reference,
+            backend=server.backend,
+            profile=server.profile,
+            url=server.url,
+            state=_answering(server) if alive else "exited",
             pid=state.process.pid,
             started=state.started,
             uptime_s=round(age, 1) if alive else None,
             log=str(self._layout.server(name) / _LOG),
-            api_key_file=launch.api_key_file,
-            argv=launch.argv,
+            api_key_file=server.api_key_file,
+            argv=state.launch.argv,
         )
 
     def _last_words(self, name: str) -> str | None:
@@ -230,8 +231,8 @@ class EmbeddedServers:
         return errors[-1] if errors else spoken[-1] if spoken else None
 
 
-def _answering(launch: Launch) -> str:
-    return "ready" if health.answers(launch.url, "/health", _PROBE_S) else "unresponsive"
+def _answering(server: Server) -> str:
+    return "ready" if health.answers(server.url, server.health_path, _PROBE_S) else "unresponsive"
 
 
 def _describe(status: int) -> str:

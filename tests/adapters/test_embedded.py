@@ -9,6 +9,7 @@ import pytest
 from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, UsageError
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Launch
+from nimctl.core.servers import Server
 from nimctl.serving.embedded import EmbeddedServers
 from nimctl.serving.health import answers, free_port
 
@@ -21,21 +22,23 @@ def servers(layout: Layout) -> Iterator[EmbeddedServers]:
         several.stop(name, grace_s=0)
 
 
-def launch(*argv: str, name: str = "it") -> Launch:
-    return Launch(
+def server(name: str = "it") -> Server:
+    return Server(
         name=name,
         model="m",
         reference="m",
         profile="p",
         backend="llama_cpp",
-        argv=argv,
         url="http://127.0.0.1:9",
-        detach=True,
     )
 
 
+def launch(*argv: str, name: str = "it") -> Launch:
+    return Launch(server=server(name), argv=argv, detach=True)
+
+
 def ready(timeout_s: float = 30, name: str = "it") -> Await:
-    return Await(name=name, url="http://127.0.0.1:9", path="/health", timeout_s=timeout_s)
+    return Await(server=server(name), timeout_s=timeout_s)
 
 
 @pytest.mark.parametrize(

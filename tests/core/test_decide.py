@@ -156,12 +156,12 @@ def test_a_server_that_others_reach_has_a_key_unless_told_otherwise() -> None:
     exposed = {"host": "0.0.0.0"}  # noqa: S104 - a value
     launch = launch_of(serve(request=exposed))
     assert launch.generate_api_key
-    assert launch.url == "http://127.0.0.1:8000"
+    assert launch.server.url == "http://127.0.0.1:8000"
     assert "--api-key-file" in launch.argv
     assert not launch_of(serve(request={**exposed, "auth": False})).generate_api_key
     assert not launch_of(serve()).generate_api_key
     own = launch_of(serve(request={**exposed, "api_key_file": "/keys"}))
-    assert (own.generate_api_key, own.api_key_file) == (False, "/keys")
+    assert (own.generate_api_key, own.server.api_key_file) == (False, "/keys")
 
 
 def test_the_time_limit_grows_with_the_model_and_can_be_set() -> None:

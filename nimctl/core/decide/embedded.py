@@ -15,6 +15,7 @@ from nimctl.core.memory import decoding_threads, default_capacity
 from nimctl.core.plan import Await, Launch, Plan
 from nimctl.core.profile import Fit
 from nimctl.core.requests import ServeRequest
+from nimctl.core.servers import Server
 from nimctl.core.unlisted import gguf_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -46,7 +47,7 @@ def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> P
     engine, note = engine_steps(target, around)
     url = f"http://{_bracketed(_reachable(request.host))}:{around.port}"
     launch = _launch(request, target, around, name=name, url=url)
-    ready = Await(name=name, url=url, path="/health", timeout_s=_deadline(request, target))
+    ready = Await(server=launch.server, timeout_s=_deadline(request, target))
     notes = (note, *_host_notes(around.host, launch))
     return Plan(steps=(*prepare(target, around), *engine, launch, ready), notes=notes)
 
@@ -76,16 +77,19 @@ def _launch(
         lora=request.lora,
         extra=request.engine_arguments,
     )
-    return Launch(
+    server = Server(
         name=name,
         model=target.model,
         reference=str(target.ref),
         profile=profile.name,
         backend=profile.backend,
-        argv=embedded_argv(around.python, options),
         url=url,
-        detach=request.detach,
         api_key_file=key_file,
+    )
+    return Launch(
+        server=server,
+        argv=embedded_argv(around.python, options),
+        detach=request.detach,
         generate_api_key=generate,
     )
 
@@ -127,7 +131,8 @@ def _host_notes(host: Host, launch: Launch) -> Iterator[str]:
     else:
         yield f"serving on the CPU ({host.cpu.model}): no NVIDIA GPU found"
     if launch.generate_api_key:
-        yield f"reachable from other machines, so an API key is required: {launch.api_key_file}"
+        key_file = launch.server.api_key_file
+        yield f"reachable from other machines, so an API key is required: {key_file}"
 
 
 def _bracketed(host: str) -> str:
