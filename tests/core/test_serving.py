@@ -66,10 +66,10 @@ def test_another_port_is_told_to_the_early_access_container_itself() -> None:
 
 def test_a_nim_that_has_its_files_gets_no_key_and_may_not_download() -> None:
     made = spec("nim-h100")
-    assert made.secrets == {}
+    assert made.secrets == ()
     assert made.environment["NIM_DISABLE_MODEL_DOWNLOAD"] == "1"
     download = spec("nim-download-h100")
-    assert set(download.secrets) == {"NGC_API_KEY"}
+    assert [secret.variable for secret in download.secrets] == ["NGC_API_KEY"]
     assert "NIM_DISABLE_MODEL_DOWNLOAD" not in download.environment
     assert "NGC_API_KEY" not in download.environment
 

@@ -3,11 +3,11 @@
 from pathlib import PurePosixPath
 
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
-from nimctl.core.containers import Mount
+from nimctl.core.containers import Mount, Secret
 from nimctl.core.memory import Capacity
 from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.serving.part import Part
-from nimctl.core.serving.serving import API_KEY_FILE, CHAT_TEMPLATE, ENGINES, Serving
+from nimctl.core.serving.serving import API_KEYS, CHAT_TEMPLATE, ENGINES, Serving
 
 _CONTEXT = 4096
 
@@ -15,6 +15,8 @@ _CONTEXT = 4096
 def part(serving: Serving) -> Part:
     """The command line and mounts of llama.cpp."""
     source = PurePosixPath(serving.engine or "model.gguf")
+    key_file = serving.api_key_file
+    keys = Secret(name=API_KEYS, source=key_file) if key_file else None
     engine = f"{ENGINES}/{source.name}"
     argv = embedded_argv(
         "python3",
@@ -28,17 +30,14 @@ def part(serving: Serving) -> Part:
                 max_num_seqs=serving.capacity.max_num_seqs or 1,
             ),
             threads=serving.threads,
-            api_key_file=API_KEY_FILE if serving.api_key_file else None,
+            api_key_file=keys.target if keys else None,
             chat_template=CHAT_TEMPLATE if serving.chat_template else None,
         ),
     )
-    files = (
-        (str(source), engine),
-        (serving.api_key_file, API_KEY_FILE),
-        (serving.chat_template, CHAT_TEMPLATE),
-    )
+    files = ((str(source), engine), (serving.chat_template, CHAT_TEMPLATE))
     return Part(
         entrypoint=argv[:3],
         command=argv[3:],
+        secrets=(keys,) if keys else (),
         mounts=tuple(Mount(source=one, target=target) for one, target in files if one),
     )

@@ -6,11 +6,12 @@ https://docs.nvidia.com/nim/large-language-models/latest/reference/environment-v
 
 from collections.abc import Iterator
 
-from nimctl.core.containers import Mount
+from nimctl.core.containers import Mount, Secret
 from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.serving.part import Part
 from nimctl.core.serving.serving import ADAPTERS, Serving
 
+_ENTRYPOINT = ("/opt/nim/start-server.sh",)
 _CACHE = "/opt/nim/.cache"
 # The run line of NVIDIA's documentation.
 _SHM_GIB = 16.0
@@ -24,11 +25,15 @@ def part(serving: Serving) -> Part:
     shm = (nim.shm_gib if nim else None) or _SHM_GIB
     # NIM locks and extends its cache, so that this one mount is writable.
     mounts = [Mount(source=serving.cache, target=cache, read_only=False)] if serving.cache else []
-    key_variable = nim.key_variable if nim else "NGC_API_KEY"
+    variable = nim.key_variable if nim else "NGC_API_KEY"
+    key = serving.key_file
+    secrets = (Secret(name="ngc-key", source=key, variable=variable),) if key else ()
     return Part(
+        # A key that becomes a variable puts a shell in front of the image's own entry point.
+        entrypoint=(serving.entrypoint or _ENTRYPOINT) if serving.key_file else None,
         command=(),
         environment=dict(_variables(serving, cache, port or BACKENDS["nim"].port)),
-        secrets={key_variable: serving.key_file} if serving.key_file else {},
+        secrets=secrets,
         mounts=tuple(mounts),
         port=port,
         more_ports=tuple(one for what, one in nim.ports.items() if what != "http") if nim else (),

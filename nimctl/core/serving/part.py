@@ -1,6 +1,6 @@
 """The part of a container that only its backend knows."""
 
-from nimctl.core.containers import Mount
+from nimctl.core.containers import Mount, Secret
 from nimctl.core.value import Value
 
 # https://github.com/NVIDIA/TensorRT-LLM, docs/source/installation/containers.md: without the
@@ -25,7 +25,7 @@ class Part(Value):
     command: tuple[str, ...]
     entrypoint: tuple[str, ...] | None = None
     environment: dict[str, str] = {}
-    secrets: dict[str, str] = {}
+    secrets: tuple[Secret, ...] = ()
     mounts: tuple[Mount, ...] = ()
     port: int | None = None
     more_ports: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ MODELS = "/models"
 ENGINES = "/engines"
 ADAPTERS = "/adapters"
 OPTIONS_FILE = "/etc/nimctl/llm-options.yaml"
-API_KEY_FILE = "/run/secrets/nimctl-api-keys"
+API_KEYS = "api-keys"
 CHAT_TEMPLATE = "/etc/nimctl/chat-template.jinja"
 
 
@@ -29,7 +29,8 @@ class Serving(Value):
     `model` is the name that clients ask for. Paths are on the host: `checkpoint` is the directory
     of the model store, `engine` that of a TensorRT-LLM engine or the GGUF file, `cache` NIM's
     cache, `options_file` TensorRT-LLM's YAML. `key_file` holds the registry key that a container
-    which downloads its own model needs. `nim_profile` is the id that a NIM is pinned to. It answers
+    which downloads its own model needs, and `entrypoint` is the image's, which then has to be said.
+    `nim_profile` is the id that a NIM is pinned to. It answers
     on `address`:`port`.
     """
 
@@ -44,6 +45,7 @@ class Serving(Value):
     cache: str | None = None
     options_file: str | None = None
     key_file: str | None = None
+    entrypoint: tuple[str, ...] = ()
     api_key_file: str | None = None
     chat_template: str | None = None
     nim: Nim | None = None
