@@ -1,16 +1,22 @@
-"""The catalogue: one YAML file a model, read strictly."""
+"""The catalogue: one YAML file a model, the user's own before those that nimctl brings."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
-import yaml
 
+from nimctl import safe_yaml
 from nimctl.core.catalogue import Model
+from nimctl.core.catalogue_rules import broken_rules
 from nimctl.core.errors import NotFoundError, VerificationError
+from nimctl.core.flaws import Flaw, schema_flaws
+from nimctl.core.reports import CheckedFile, PlacedFlaw
 
-_SUFFIX = ".yaml"
+SUFFIX = ".yaml"
+# The largest file of the shipped catalogue has 4 KB.
+_LIMITS = safe_yaml.Limits(document_bytes=2**20, values=20_000)
 
 
 def packaged_directory() -> Path:
@@ -21,14 +27,17 @@ def packaged_directory() -> Path:
 
 
 class Catalog:
-    """A directory of model files, each read when it is asked for."""
+    """Directories of model files, each file read when it is asked for.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    Of two files for one name, that of the earlier directory counts.
+    """
+
+    def __init__(self, *directories: Path) -> None:
+        self._directories = directories
 
     def names(self) -> list[str]:
         """The names of all models, sorted."""
-        return sorted(path.name.removesuffix(_SUFFIX) for path in self._directory.glob("*.yaml"))
+        return sorted({path.name.removesuffix(SUFFIX) for path in self._paths(SUFFIX)})
 
     def find(self, name: str) -> Model:
         """Read one model.
@@ -37,26 +46,107 @@ class Catalog:
             NotFoundError: There is none of this name; the hint has the nearest.
             VerificationError: Its file is malformed.
         """
-        path = self._directory / f"{name}{_SUFFIX}"
-        if not path.is_file():
-            near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.5)
-            raise NotFoundError(
-                f"there is no model `{name}` in the catalogue",
-                cause=f"near it are {', '.join(near)}" if near else None,
-                hint="nimctl list-profiles shows all; hf://ORG/REPO, https:// and file:// work too",
-            )
-        return _read(path)
+        for directory in self._directories:
+            path = directory / f"{name}{SUFFIX}"
+            if path.exists() or path.is_symlink():
+                return read(path)
+        near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.5)
+        raise NotFoundError(
+            f"there is no model `{name}` in the catalogue",
+            cause=f"near it are {', '.join(near)}" if near else None,
+            hint="nimctl list-profiles shows all; hf://ORG/REPO, https:// and file:// work too",
+        )
 
-    def all(self) -> Iterator[Model]:
-        """Every model, by name."""
+    def all(self) -> tuple[Model, ...]:
+        """Every model whose file is sound, by name."""
+        return self.read_all().models
+
+    def read_all(self) -> "Reading":
+        """Read every file; one that is broken stands in nobody's way."""
+        models = []
+        problems = [_misnamed(path) for path in self._paths(".yml")]
         for name in self.names():
-            yield self.find(name)
+            try:
+                models.append(self.find(name))
+            except VerificationError as error:
+                problems.append(error)
+        return Reading(tuple(models), tuple(problems))
+
+    def _paths(self, suffix: str) -> Iterator[Path]:
+        for directory in self._directories:
+            yield from directory.glob(f"*{suffix}")
 
 
-def _read(path: Path) -> Model:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
+class Reading(NamedTuple):
+    """What a whole catalogue gave: the models, by name, and why other files gave none."""
+
+    models: tuple[Model, ...]
+    problems: tuple[VerificationError, ...]
+
+
+def files_in(places: Iterable[Path]) -> list[Path]:
+    """The files among some paths, and those of the directories among them."""
+    return [
+        file
+        for place in places
+        for file in (sorted(place.glob(f"*{SUFFIX}")) if place.is_dir() else [place])
+        if file.exists() or file.is_symlink()
+    ]
+
+
+def read(path: Path) -> Model:
+    """Read one file.
+
+    Raises:
+        VerificationError: It is malformed; the cause has the first flaw and its place.
+    """
+    model, flaws = _judged(path)
+    if model is not None and not flaws:
+        return model
+    more = f", and {len(flaws) - 1} more" if len(flaws) > 1 else ""
+    raise VerificationError(
+        f"{path} is no valid catalogue file",
+        cause=_text(flaws[0]) + more,
+        hint=f"nimctl profiles validate {path}",
+    )
+
+
+def check(path: Path) -> CheckedFile:
+    """Read one file and tell all that is wrong with it."""
     try:
-        document = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
-        return msgspec.convert(document, Model)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise VerificationError(f"{path} is no valid catalogue file", cause=str(error)) from error
+        model, flaws = _judged(path)
+    except VerificationError as error:
+        model = None
+        flaws = (PlacedFlaw(line=None, place="", message=error.cause or error.message),)
+    return CheckedFile(file=str(path), model=model.name if model else None, flaws=flaws)
+
+
+def _judged(path: Path) -> tuple[Model | None, tuple[PlacedFlaw, ...]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise VerificationError(f"{path} cannot be read", cause=error.strerror) from error
+    tree = safe_yaml.read(data, str(path), limits=_LIMITS)
+    try:
+        model = msgspec.convert(tree, Model)
+    except msgspec.ValidationError as error:
+        found = list(schema_flaws(tree, Model))
+        return None, _placed(found or [Flaw(path=(), message=str(error))], data)
+    return model, _placed(broken_rules(model, path.name.removesuffix(SUFFIX)), data)
+
+
+def _placed(flaws: Iterable[Flaw], data: bytes) -> tuple[PlacedFlaw, ...]:
+    placed = (
+        PlacedFlaw(line=safe_yaml.line_of(data, flaw.path), place=flaw.place, message=flaw.message)
+        for flaw in flaws
+    )
+    return tuple(sorted(placed, key=lambda flaw: flaw.line or 0))
+
+
+def _text(flaw: PlacedFlaw) -> str:
+    place = f", `{flaw.place}`" if flaw.place else ""
+    return f"line {flaw.line}{place}: {flaw.message}"
+
+
+def _misnamed(path: Path) -> VerificationError:
+    return VerificationError(f"{path} is not read", hint=f"call it {path.stem}{SUFFIX}")

@@ -29,6 +29,7 @@ class Settings(Value):
     """
 
     home: str
+    profiles_directory: str
     credentials_file: str
     flags: dict[str, dict[str, Any]] = {}
     color: bool = True
@@ -74,6 +75,7 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
     hf_home = Path(environ.get("HF_HOME") or user / ".cache" / "huggingface")
     return Settings(
         home=str(Path(home).expanduser().absolute()),
+        profiles_directory=str(config_home / "nimctl" / "profiles"),
         credentials_file=str(kept),
         logins=logins,
         flags=_flags(environ, config, names),

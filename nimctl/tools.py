@@ -60,10 +60,10 @@ class Tools:
 
     @cached_property
     def catalog(self) -> "Catalog":
-        """The shipped catalogue."""
+        """The user's catalogue and the shipped one."""
         from nimctl.catalog import Catalog, packaged_directory
 
-        return Catalog(packaged_directory())
+        return Catalog(Path(self.settings.profiles_directory), packaged_directory())
 
     @cached_property
     def http(self) -> "Client":

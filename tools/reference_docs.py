@@ -35,6 +35,8 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "verify": (reports.VerifyReport, "`verify --json`"),
     "prune": (reports.PruneReport, "`prune --json`"),
     "lock": (Lock, "`nimctl.lock`"),
+    "profiles-validate": (reports.ValidationReport, "`profiles validate --json`"),
+    "profiles-path": (reports.CatalogueDirectories, "`profiles path --json`"),
     "stop": (reports.Stopped, "`stop --json`"),
     "rm": (reports.Removed, "`rm --json`"),
     "plan": (plan.Plan, "`--dry-run --json`"),
@@ -77,11 +79,18 @@ def _cli() -> str:
         command = group.get_command(root, name)
         if command is None:
             raise LookupError(name)
-        context = click.Context(
-            command, info_name=name, parent=root, max_content_width=WIDTH, terminal_width=WIDTH
-        )
-        parts.append(_section(f"nimctl {name}", command.get_help(context)))
+        parts += _help_of(command, name, root)
     return "\n".join(parts)
+
+
+def _help_of(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
+    context = click.Context(
+        command, info_name=name, parent=parent, max_content_width=WIDTH, terminal_width=WIDTH
+    )
+    yield _section(context.command_path, command.get_help(context))
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            yield from _help_of(command.commands[below], below, context)
 
 
 def _section(title: str, text: str) -> str:

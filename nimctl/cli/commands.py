@@ -18,6 +18,7 @@ COMMANDS: dict[str, Entry] = {
     "list-profiles": Entry(
         "list_profiles", "Models", "Show the ways to run a model, with reasons."
     ),
+    "profiles": Entry("profiles", "Models", "Check model files of your own; tell where they lie."),
     "versions": Entry("versions", "Registries", "List the versions of a model on NGC."),
     "list": Entry("list", "Store", "List the models in the store."),
     "inspect": Entry("inspect", "Store", "Show all that is known of a server or a stored model."),

@@ -35,7 +35,13 @@ def command(settings: "Settings", model: str | None, *, offline: bool, output: "
 
     with Tools(settings, offline=offline) as tools:
         host = tools.host()
-        models = [api.model_of(parse_reference(model), tools)] if model else tools.catalog.all()
+        models: tuple[Model, ...]
+        if model:
+            models = (api.model_of(parse_reference(model), tools),)
+        else:
+            models, problems = tools.catalog.read_all()
+            for problem in problems:
+                output.warn(problem)
         listed = [_listed(one, api.survey(one, host, tools)) for one in models]
     if model:
         only = listed[0]

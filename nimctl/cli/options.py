@@ -77,10 +77,11 @@ def dry_run_option(function: Command) -> Command:
 
 def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the catalogue, for shell completion."""
-    from nimctl.catalog import Catalog, packaged_directory
+    from nimctl.settings import load
+    from nimctl.tools import Tools
 
-    names = Catalog(packaged_directory()).names()
-    return [name for name in names if name.startswith(incomplete)]
+    with Tools(load()) as tools:
+        return [name for name in tools.catalog.names() if name.startswith(incomplete)]
 
 
 def complete_server(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

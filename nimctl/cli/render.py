@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from nimctl.core.errors import NimctlError
 from nimctl.core.reports import ErrorReport
 from nimctl.core.value import Value
 
@@ -35,6 +36,11 @@ class Output:
         """Tell the user something that is no data."""
         if not self.quiet:
             sys.stderr.write(f"{message}\n")
+
+    def warn(self, problem: NimctlError) -> None:
+        """Tell of something that failed and was left out; not even `--quiet` hides it."""
+        because = f": {problem.cause}" if problem.cause else ""
+        sys.stderr.write(f"warning: {problem.message}{because}\n")
 
     def progress(self) -> "Progress":
         """What consumes events."""

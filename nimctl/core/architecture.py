@@ -1,38 +1,86 @@
 """Decoder-only transformers as numbers: what their memory depends on."""
 
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
 from nimctl.core.value import Value
+
+Count = Annotated[int, Meta(ge=1)]
+Url = Annotated[str, Meta(pattern=r"^https://[^\s/]+/\S*$")]
 
 
 class LatentAttention(Value):
     """Multi-head latent attention: what is cached of a token in a layer, in elements."""
 
-    kv_lora_rank: int
-    rope_dim: int
+    kv_lora_rank: Count
+    rope_dim: Count
 
 
 class Architecture(Value):
     """The numbers of a decoder-only transformer that memory depends on.
 
-    `parameters` counts all experts of a mixture. `class_name` is the entry of `architectures` in
-    `config.json`. `attention_layers` is the number of layers that keep a KV cache where others do
-    not (hybrids of Mamba and attention). `source` is where the numbers stand; `unverified` tells
+    `parameters` counts all experts of a mixture and what is no decoder (`vision_parameters`);
+    `parameters_from` tells whether the checkpoint's index states it, it was computed from the
+    other numbers, or the model card rounds it. `intermediate_size` is that of one expert, the
+    largest where layers differ. `class_name` is the entry of `architectures` in `config.json`.
+    `attention_layers` is the number of layers that keep a KV cache where others do not (hybrids of
+    Mamba and attention, pruned layers). `source` is where the numbers stand; `unverified` tells
     that nothing confirmed them.
     """
 
-    parameters: int
-    layers: int
-    hidden_size: int
-    intermediate_size: int
-    vocabulary: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    context_length: int
+    parameters: Count
+    layers: Count
+    hidden_size: Count
+    intermediate_size: Count
+    vocabulary: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    context_length: Count
     tied_embeddings: bool = False
     class_name: str | None = None
-    experts: int | None = None
-    active_parameters: int | None = None
-    attention_layers: int | None = None
+    experts: Count | None = None
+    experts_per_token: Count | None = None
+    active_parameters: Count | None = None
+    attention_layers: Count | None = None
+    vision_parameters: Count | None = None
     latent_attention: LatentAttention | None = None
-    source: str | None = None
+    parameters_from: Literal["index", "computed", "card"] | None = None
+    source: Url | None = None
     unverified: bool = False
+
+
+def decoder_parameters(architecture: Architecture) -> int | None:
+    """How many parameters the numbers add up to; None where layers differ from each other.
+
+    Each layer has two norms, the projections of query, key, value and output, and per expert the
+    three matrices of a gated MLP. Biases and further norms are left out, below 0.1 %.
+    """
+    if architecture.attention_layers or architecture.latent_attention:
+        return None
+    return _outside_experts(architecture) + _experts(architecture, architecture.experts or 1)
+
+
+def active_parameters(architecture: Architecture) -> int | None:
+    """How many of them one token meets, for a mixture of experts; otherwise None."""
+    if architecture.experts_per_token is None or decoder_parameters(architecture) is None:
+        return None
+    return _outside_experts(architecture) + _experts(architecture, architecture.experts_per_token)
+
+
+def _outside_experts(architecture: Architecture) -> int:
+    hidden = architecture.hidden_size
+    queries = architecture.heads * architecture.head_dim
+    keys = architecture.kv_heads * architecture.head_dim
+    attention = 2 * hidden * queries + 2 * hidden * keys
+    router = hidden * (architecture.experts or 0)
+    embeddings = architecture.vocabulary * hidden * (1 if architecture.tied_embeddings else 2)
+    vision = architecture.vision_parameters or 0
+    return embeddings + vision + hidden + architecture.layers * (attention + router + 2 * hidden)
+
+
+def _experts(architecture: Architecture, count: int) -> int:
+    return (
+        architecture.layers * count * 3 * architecture.hidden_size * architecture.intermediate_size
+    )

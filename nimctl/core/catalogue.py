@@ -1,8 +1,10 @@
 """What a catalogue file says: a model, the ways to run it, and the NIM container for it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from nimctl.core.architecture import Architecture
+from msgspec import Meta
+
+from nimctl.core.architecture import Architecture, Count, Url
 from nimctl.core.profile import Profile
 from nimctl.core.value import Value
 
@@ -15,12 +17,19 @@ Family = Literal[
     "asr",
     "tts",
     "nmt",
+    "ocr",
     "image",
     "3d",
     "video",
+    "avatar",
     "biology",
     "medical",
 ]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Gib = Annotated[float, Meta(gt=0)]
+Minutes = Annotated[float, Meta(gt=0)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Words = Annotated[str, Meta(min_length=1)]
 
 
 class Variant(Value):
@@ -31,22 +40,24 @@ class Variant(Value):
     smallest `tp` that fits; where that is tight, for one more with the smallest that is not; and
     for low latency with the next. vLLM and SGLang are otherwise bound to no GPU: one profile for
     each precision and each `tp` that divides the attention heads. `source` is the checkpoint;
-    `build` says that an engine is built from it.
+    `build` says that an engine is built from it. `evidence` is a page that names the checkpoint or
+    tells that the backend runs it.
     """
 
-    backend: str
-    precisions: tuple[str, ...]
-    source: str
+    backend: Words
+    precisions: Annotated[tuple[str, ...], Meta(min_length=1)]
+    source: Words
     build: bool = False
     gpus: tuple[str, ...] = ()
     lora: bool = False
+    evidence: Url | None = None
     unverified: bool = False
 
 
 class ApiPath(Value):
     """One HTTP path of a NIM; `unverified` where no document confirms it."""
 
-    path: str
+    path: Annotated[str, Meta(pattern=r"^/\S*$")]
     unverified: bool = False
 
 
@@ -58,22 +69,22 @@ class Nim(Value):
     GiB.
     """
 
-    image: str
-    source: str
-    ports: dict[str, int]
+    image: Words
+    source: Url
+    ports: dict[str, Port]
     api: tuple[ApiPath, ...] = ()
-    health_path: str = "/v1/health/ready"
-    cache_path: str = "/opt/nim/.cache"
-    shm_gib: float | None = None
+    health_path: Annotated[str, Meta(pattern=r"^/\S*$")] = "/v1/health/ready"
+    cache_path: Annotated[str, Meta(pattern=r"^/\S*$")] = "/opt/nim/.cache"
+    shm_gib: Gib | None = None
     selector: str | None = None
     selector_values: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     key_variable: str = "NGC_API_KEY"
     ulimits: dict[str, int] = {}
-    gpus: int = 1
-    gpu_memory_gib: float | None = None
-    compute_capability: str | None = None
-    start_minutes: float | None = None
+    gpus: Count = 1
+    gpu_memory_gib: Gib | None = None
+    compute_capability: Annotated[str, Meta(pattern=r"^\d{1,2}\.\d$")] | None = None
+    start_minutes: Minutes | None = None
     notes: tuple[str, ...] = ()
     unverified: bool = False
 
@@ -81,16 +92,17 @@ class Nim(Value):
 class Model(Value):
     """A catalogue file. LLMs have an `architecture`, other families have `nim`.
 
-    `architecture` is None also for a model that is known by its reference only.
+    `architecture` is None also for a model that is known by its reference only. `source` is the
+    page that title, licence and reference are from.
     """
 
-    schema_version: int = 1
-    name: str
-    title: str
+    schema_version: Literal[1] = 1
+    name: Name
+    title: Words
     family: Family = "llm"
     license: str | None = None
     reference: str | None = None
-    source: str | None = None
+    source: Url | None = None
     unverified: bool = False
     architecture: Architecture | None = None
     profiles: tuple[Profile, ...] = ()

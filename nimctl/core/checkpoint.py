@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from nimctl.core.architecture import Architecture
+import msgspec
+
+from nimctl.core.architecture import Architecture, decoder_parameters
 
 CONFIG_FILE = "config.json"
 CONVERTIBLE = (
@@ -24,8 +26,7 @@ def class_name(config: Mapping[str, object]) -> str | None:
 def read_architecture(config: Mapping[str, object]) -> Architecture | None:
     """Read `config.json` of a Llama-like decoder; None when a number that counts is missing.
 
-    Parameters are counted from the shapes of a gated-MLP decoder with grouped-query attention;
-    biases and norms of single layers are left out (below 0.01 %).
+    Parameters are counted as `decoder_parameters` does.
     """
     hidden = _number(config, "hidden_size")
     layers = _number(config, "num_hidden_layers")
@@ -36,12 +37,8 @@ def read_architecture(config: Mapping[str, object]) -> Architecture | None:
         return None
     kv_heads = _number(config, "num_key_value_heads") or heads
     head_dim = _number(config, "head_dim") or hidden // heads
-    tied = config.get("tie_word_embeddings") is True
-    attention = hidden * head_dim * 2 * (heads + kv_heads)
-    per_layer = attention + 3 * hidden * intermediate + 2 * hidden
-    embeddings = vocabulary * hidden * (1 if tied else 2)
-    return Architecture(
-        parameters=layers * per_layer + embeddings + hidden,
+    read = Architecture(
+        parameters=1,
         layers=layers,
         hidden_size=hidden,
         intermediate_size=intermediate,
@@ -50,8 +47,9 @@ def read_architecture(config: Mapping[str, object]) -> Architecture | None:
         kv_heads=kv_heads,
         head_dim=head_dim,
         context_length=_context_length(config),
-        tied_embeddings=tied,
+        tied_embeddings=config.get("tie_word_embeddings") is True,
     )
+    return msgspec.structs.replace(read, parameters=decoder_parameters(read) or 1)
 
 
 def _context_length(config: Mapping[str, object]) -> int:

@@ -112,6 +112,11 @@ def range_of(profile: Profile) -> tuple[Capability, Capability] | None:
     return least, _NO_LIMIT
 
 
+def names_of(profile: Profile) -> tuple[str, ...]:
+    """The precisions that a profile's backend has; none where nothing limits them."""
+    return tuple(_table(profile) or ())
+
+
 def runs_on(profile: Profile, capability: Capability) -> bool:
     """Whether a profile's precision runs on a compute capability."""
     allowed = range_of(profile)

@@ -39,6 +39,7 @@ class Profile(Value):
     8.0 and above, whatever it is bound to. `gpu_count` is how many GPUs it says it takes,
     `gpu_memory_bytes` how much of each, and `compute_capability` the least that it runs on.
 
+    `evidence` is a page that names the source; `unverified` tells that nothing confirmed it.
     `entry` is what a NIM manifest says of it, None for profiles of the catalogue.
     """
 
@@ -59,6 +60,7 @@ class Profile(Value):
     compute_capability: str | None = None
     lora: bool = False
     lora_max_rank: int | None = None
+    evidence: str | None = None
     unverified: bool = False
     entry: ManifestEntry | None = None
 

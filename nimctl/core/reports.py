@@ -239,6 +239,41 @@ class CatalogueList(Value):
     models: tuple[ListedModel, ...]
 
 
+class PlacedFlaw(Value):
+    """Something wrong with a file.
+
+    `line` counts from 1, None where it is no YAML; `place` is like `profiles[0].tp`, empty for the
+    whole document.
+    """
+
+    line: int | None
+    place: str
+    message: str
+
+
+class CheckedFile(Value):
+    """A catalogue file and all that is wrong with it; `model` is None when nothing can be read."""
+
+    file: str
+    model: str | None
+    flaws: tuple[PlacedFlaw, ...]
+
+
+class ValidationReport(Value):
+    """What `profiles validate` found."""
+
+    schema_version: int = 1
+    files: tuple[CheckedFile, ...]
+
+
+class CatalogueDirectories(Value):
+    """Where `profiles path` says that model files are read from; `user` comes first."""
+
+    schema_version: int = 1
+    user: str
+    shipped: str
+
+
 class ErrorReport(Value):
     """What a failed command prints on stderr with `--json`."""
 

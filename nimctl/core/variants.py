@@ -42,14 +42,15 @@ def _expand(
         chosen = [kind for kind in kinds if not variant.gpus or kind.key in variant.gpus]
         for precision in variant.precisions:
             for kind in chosen:
-                yield from _bound(_plain(variant, precision), architecture, kind)
+                yield from _bound(plain(variant, precision), architecture, kind)
         return
     for precision in variant.precisions:
         for tp in _divisors(architecture) if on_gpu else (1,):
-            yield msgspec.structs.replace(_plain(variant, precision), tp=tp)
+            yield msgspec.structs.replace(plain(variant, precision), tp=tp)
 
 
-def _plain(variant: Variant, precision: str) -> Profile:
+def plain(variant: Variant, precision: str) -> Profile:
+    """What all profiles of a variant in one precision have in common."""
     checkpoint = variant.backend == "tensorrt_llm" and not variant.build
     return Profile(
         backend=variant.backend,
