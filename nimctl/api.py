@@ -167,8 +167,7 @@ def _surroundings(
 
 
 def _inventory(artifact: Artifact, candidate: Candidate | None, tools: Tools) -> Inventory:
-    digests = (file.sha256 for file in artifact.files)
-    blobs = frozenset(sha256 for sha256 in digests if sha256 and tools.blobs.has(sha256))
+    blobs = tools.blobs.among(artifact.files)
     pinned = tools.artifacts.pinned(ModelRef.parse(artifact.reference)) == artifact
     if candidate is None or artifact.digest is None:
         return Inventory(pinned=pinned, blobs=blobs)

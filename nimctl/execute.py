@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 import msgspec
 
+from nimctl.core.archives import settled
+from nimctl.core.decide import fetch_step
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError
 from nimctl.core.events import Emit, Event, Finished, Noted, Started
-from nimctl.core.facts import Artifact, File
+from nimctl.core.facts import Artifact, File, Inventory, carry_digests
 from nimctl.core.findings import Finding
 from nimctl.core.layout import ENGINE_DIRECTORY
 from nimctl.core.plan import (
@@ -17,7 +19,6 @@ from nimctl.core.plan import (
     Attach,
     Await,
     Build,
-    Extract,
     Fetch,
     Launch,
     Plan,
@@ -27,6 +28,11 @@ from nimctl.core.ports import Fetched
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import Outcome
 from nimctl.tools import Tools
+
+if TYPE_CHECKING:
+    from nimctl.store.transfer.follower import MakeFollower
+
+_Fetch: TypeAlias = tuple[Artifact, tuple[Fetched, ...], tuple[Finding, ...]]
 
 
 def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
@@ -48,17 +54,11 @@ def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
 def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
     match step:
         case Fetch():
-            artifact, fetched = _fetch(step, tools, emit)
-            findings = _inspect(artifact, tools, emit)
-            _pin(step.reference, artifact, tools)
+            fetch = _fetch_and_unpack if step.unpack else _fetch
+            artifact, fetched, findings = fetch(step, tools, emit)
             return msgspec.structs.replace(
                 outcome, artifact=artifact, fetched=fetched, findings=findings
             )
-        case Extract():
-            artifact = tools.unpacker.unpack(_pinned(step.reference, tools), emit)
-            findings = _inspect(artifact, tools, emit)
-            _pin(step.reference, artifact, tools)
-            return msgspec.structs.replace(outcome, artifact=artifact, findings=findings)
         case Assemble():
             emit(Started(task="assemble", title=f"laying out {step.directory}"))
             tools.models.assemble(_pinned(step.reference, tools), Path(step.directory))
@@ -82,7 +82,37 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
     return outcome
 
 
-def _fetch(step: Fetch, tools: Tools, emit: Emit) -> tuple[Artifact, tuple[Fetched, ...]]:
+def _fetch(step: Fetch, tools: Tools, emit: Emit) -> _Fetch:
+    artifact, fetched = _transfer(step, tools, emit)
+    findings = _inspect(artifact, tools, emit)
+    _pin(step.reference, artifact, tools)
+    return artifact, fetched, findings
+
+
+def _fetch_and_unpack(step: Fetch, tools: Tools, emit: Emit) -> _Fetch:
+    ref = ModelRef.parse(step.reference)
+
+    def wait() -> None:
+        emit(Noted(message=f"{ref} is being fetched by another process; waiting"))
+
+    with tools.unpacker.alone(ref, on_wait=wait):
+        pinned = tools.artifacts.pinned(ref)
+        if pinned and pinned == settled(carry_digests(step.artifact, pinned), pinned):
+            inventory = Inventory(blobs=tools.blobs.among(pinned.files))
+            step = fetch_step(step.reference, pinned, inventory)
+        archives = [file for file in step.artifact.files if file.path in step.unpack]
+        unpacking = tools.unpacker.begin(archives)
+        artifact, fetched = _transfer(step, tools, emit, unpacking.followers)
+        artifact = unpacking.settle(artifact)
+        findings = _inspect(artifact, tools, emit)
+        _pin(step.reference, artifact, tools)
+        tools.transfer.forget(archives)
+    return artifact, fetched, findings
+
+
+def _transfer(
+    step: Fetch, tools: Tools, emit: Emit, follow: Mapping[str, "MakeFollower"] | None = None
+) -> tuple[Artifact, tuple[Fetched, ...]]:
     def emit_part(event: Event) -> None:
         part = isinstance(event, Started)
         emit(msgspec.structs.replace(event, parent="fetch") if part else event)
@@ -91,7 +121,7 @@ def _fetch(step: Fetch, tools: Tools, emit: Emit) -> tuple[Artifact, tuple[Fetch
     files = step.artifact.files
     title = f"{step.reference}, {len(files)} {'file' if len(files) == 1 else 'files'}"
     emit(Started(task="fetch", title=title, total=step.artifact.size))
-    fetched = tools.transfer.fetch(files, tools.registry(ref.scheme).locate, emit_part)
+    fetched = tools.transfer.fetch(files, tools.registry(ref.scheme).locate, emit_part, follow)
     emit(Finished(task="fetch"))
     by_path = {one.path: one for one in fetched}
     artifact = msgspec.structs.replace(

@@ -199,10 +199,10 @@ class Tools:
 
     @cached_property
     def unpacker(self) -> "Unpacker":
-        """Unpacks archives."""
+        """Unpacks archives while they arrive."""
         from nimctl.store.unpack import Unpacker
 
-        return Unpacker(self.layout, self.blobs)
+        return Unpacker(self.layout)
 
     @cached_property
     def builder(self) -> "LlamaCppBuilder":

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nimctl import execute, stored
-from nimctl.core.decide import fetch_steps
+from nimctl.core.decide import fetch_step
 from nimctl.core.engine import Engine
 from nimctl.core.events import Emit, Finished, Started
 from nimctl.core.facts import Artifact, File, Inventory
@@ -74,9 +74,8 @@ def _fetches(report: VerifyReport, tools: Tools) -> Iterator[Step]:
     for reference in references:
         artifact = tools.artifacts.pinned(ModelRef.parse(reference))
         if artifact is not None:
-            known = (file.sha256 or "" for file in artifact.files)
-            there = frozenset(sha256 for sha256 in known if tools.blobs.has(sha256))
-            yield from fetch_steps(reference, artifact, Inventory(blobs=there))
+            inventory = Inventory(blobs=tools.blobs.among(artifact.files))
+            yield fetch_step(reference, artifact, inventory)
 
 
 def _damaged_blobs(artifacts: list[Artifact], tools: Tools, emit: Emit) -> Iterator[Damage]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from nimctl.cli.units import size
 from nimctl.core.facts import File
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE
-from nimctl.core.plan import Assemble, Attach, Await, Build, Extract, Fetch, Launch, Plan
+from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan
 
 
 def script(plan: Plan, python: str) -> Iterator[str]:
@@ -29,10 +29,8 @@ def script(plan: Plan, python: str) -> Iterator[str]:
                 yield f"# fetch {len(step.missing)} files, {size(total)}: {step.reference}"
                 for file in step.missing:
                     yield from _fetch(file, Path(directory))
-            case Extract():
-                yield f"# unpack the archives in {directory}"
-                archives = f"find {shlex.quote(directory)} -maxdepth 1 -name '*.tar*'"
-                yield f"{archives} -exec tar -C {shlex.quote(directory)} -xf {{}} ';' -delete"
+                for archive in step.unpack:
+                    yield from _unpack(Path(directory) / archive, directory)
             case Assemble() | Attach():
                 pass
             case Build():
@@ -66,6 +64,14 @@ def _fetch(file: File, directory: Path) -> Iterator[str]:
         )
     if file.sha256:
         yield f"echo {shlex.quote(f'{file.sha256}  {target}')} | sha256sum --check --quiet"
+
+
+def _unpack(archive: Path, directory: str) -> Iterator[str]:
+    if archive.name.lower().endswith(".zip"):
+        yield _command("unzip", "-q", "-d", directory, str(archive))
+    else:
+        yield _command("tar", "-C", directory, "-xf", str(archive))
+    yield _command("rm", str(archive))
 
 
 def _command(*words: str) -> str:

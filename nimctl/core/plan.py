@@ -9,17 +9,15 @@ from nimctl.core.value import Value
 
 
 class Fetch(Value, tag=True):
-    """Bring an artifact's missing files into the blob store and pin it under `reference`."""
+    """Bring an artifact's missing files into the blob store and pin it under `reference`.
+
+    `unpack` has the paths of archives: what they hold is kept and pinned in their place.
+    """
 
     reference: str
     artifact: Artifact
     missing: tuple[File, ...]
-
-
-class Extract(Value, tag=True):
-    """Unpack the archives of a fetched artifact and pin what they hold in their place."""
-
-    reference: str
+    unpack: tuple[str, ...] = ()
 
 
 class Assemble(Value, tag=True):
@@ -68,7 +66,7 @@ class Await(Value, tag=True):
     timeout_s: float
 
 
-Step: TypeAlias = Fetch | Extract | Assemble | Build | Attach | Launch | Await
+Step: TypeAlias = Fetch | Assemble | Build | Attach | Launch | Await
 
 
 class Plan(Value):

@@ -5,9 +5,10 @@ import ctypes
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from nimctl.core.facts import File
 from nimctl.core.layout import Layout
 from nimctl.store.disk import translated_disk_errors
 
@@ -31,6 +32,11 @@ class BlobStore:
     def has(self, sha256: str) -> bool:
         """Whether the blob is there."""
         return self.path(sha256).is_file()
+
+    def among(self, files: Iterable[File]) -> frozenset[str]:
+        """The sha256 of those files that are there."""
+        known = (file.sha256 for file in files)
+        return frozenset(sha256 for sha256 in known if sha256 and self.has(sha256))
 
     def adopt(self, staged: Path, sha256: str) -> Path:
         """Give a verified file its name and return that; the power may fail right after.

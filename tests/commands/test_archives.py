@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -44,7 +46,8 @@ def test_a_tarball_is_unpacked_and_not_kept(
 ) -> None:
     url = files.put(name, Served(tar_of_demo(mode)))
     plan = run("pull", url, "--dry-run", "--json").json
-    assert steps(plan) == ["Fetch", "Extract"]
+    assert steps(plan) == ["Fetch"]
+    assert plan["steps"][0]["unpack"] == [name]
     result = run("pull", url, "--json")
     assert result.code == 0, result
     assert contents(result.json) == DEMO_FILES
@@ -128,7 +131,7 @@ def test_a_hostile_member_is_refused_and_nothing_of_the_archive_stays(
     url = files.put("m.tar.gz", Served(hostile(member)))
     result = run("pull", url)
     assert result.code == 6
-    words(result, "m")
+    words(result, "m.tar.gz: the ")
     good = [path for path in (layout.root / "blobs").rglob("*") if path.is_file()]
     assert all(path.read_bytes() != b"good" for path in good)
     assert run("pull", url, "--offline").code in (5, 6)
@@ -144,7 +147,24 @@ def test_a_damaged_member_is_mended_from_its_archive(run: Run, files: FileServer
     assert damaged.read_bytes() == DEMO_FILES["tokenizer.json"]
 
 
+def test_of_two_processes_one_fetches_and_unpacks_and_the_other_waits(
+    environ: dict[str, str], files: FileServer
+) -> None:
+    data = tar_of_demo()
+    url = files.put("m.tar.gz", Served(data, bytes_per_s=len(data)))
+    argv = [sys.executable, "-m", "nimctl", "pull", url, "--json"]
+    started = [
+        subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    reports = [json.loads(child.communicate(timeout=60)[0]) for child in started]
+    assert sorted(report["bytes_fetched"] for report in reports) == [0, len(data)]
+    assert [contents(report) for report in reports] == [DEMO_FILES, DEMO_FILES]
+    assert files.body_bytes <= len(data) + 2  # each probes for the size
+
+
 def test_progress_names_the_unpacking(run: Run, files: FileServer) -> None:
     url = files.put("m.tar.gz", Served(tar_of_demo()))
     events = [json.loads(line) for line in run("pull", url, "--progress", "json").err.splitlines()]
-    assert "unpack" in {event["task"] for event in events if event["type"] == "Finished"}
+    notes = {event["task"]: event["note"] for event in events if event["type"] == "Finished"}
+    assert notes["m.tar.gz"] == f"unpacked, {len(DEMO_FILES)} files"

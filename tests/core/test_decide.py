@@ -184,3 +184,16 @@ def test_an_engine_of_an_artifact_without_a_digest_is_keyed_after_the_fetch() ->
 def test_what_needs_no_build_says_so() -> None:
     with pytest.raises(UsageError, match="needs no build"):
         plan_build(target(build=False), around())
+
+
+@pytest.mark.parametrize(("url", "times"), [("https://x/m.tar.gz", 2), ("file:///m.tar.gz", 1)])
+def test_an_archive_needs_room_for_itself_and_for_what_it_holds(url: str, times: int) -> None:
+    size = 2**30
+    archive = Artifact(reference=url, files=(File(path="m.tar.gz", url=url, size=size),))
+    ref = ModelRef.parse(url)
+    roomy = host(disk_free_bytes=times * size + 2**27)
+    [step] = plan_pull(ref, archive, around(host=roomy)).steps
+    assert isinstance(step, Fetch)
+    assert step.unpack == ("m.tar.gz",)
+    with pytest.raises(DiskFullError, match=f"{times * 1024:,} MiB"):
+        plan_pull(ref, archive, around(host=host(disk_free_bytes=times * size)))

@@ -140,6 +140,10 @@ class FileServer:
             self.body_bytes = 0
             self.requests.clear()
 
+    def release(self) -> None:
+        """End the connections that stall, now and later."""
+        self._released.set()
+
     def signature(self, path: str) -> str | None:
         """The signature that is good now; with `signature_lasts` it is a number that grows."""
         with self._lock:
@@ -202,7 +206,7 @@ class FileServer:
             self.body_bytes += body_bytes
 
     def stall(self) -> None:
-        """Wait until the server ends."""
+        """Wait until `release`, or until the server ends."""
         self._released.wait()
 
     def pause(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nimctl.core.layout import Layout
 from nimctl.core.ports import Fetched, Location
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer import Transfer, TransferOptions
+from nimctl.store.transfer.follower import MakeFollower
 from nimctl.store.transfer.state import State, decode
 
 RANGE_BYTES = 64 * 1024
@@ -82,11 +83,12 @@ class Store:
         *files: File,
         locate: Callable[[File], Location] = at_its_url,
         emit: Emit = ignore,
+        follow: Mapping[str, MakeFollower] | None = None,
         **changes: Any,
     ) -> Sequence[Fetched]:
         """Fetch with `options`, changed as told, and leave no thread behind."""
         options = replace(self.options, **changes)
-        fetched = Transfer(self.blobs, options).fetch(files, locate, emit)
+        fetched = Transfer(self.blobs, options).fetch(files, locate, emit, follow)
         assert not self.threads
         return fetched
 

@@ -5,13 +5,13 @@ Every refusal happens here, before the first byte. Pure: equal input gives equal
 
 from nimctl.core.decide.build import plan_build
 from nimctl.core.decide.embedded import plan_serve
-from nimctl.core.decide.fetch import fetch_steps, plan_pull
+from nimctl.core.decide.fetch import fetch_step, plan_pull
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
 
 __all__ = [
     "Surroundings",
     "Target",
-    "fetch_steps",
+    "fetch_step",
     "plan_build",
     "plan_pull",
     "plan_serve",

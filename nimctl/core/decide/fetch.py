@@ -6,7 +6,7 @@ from nimctl.core.archives import archives_in, packed
 from nimctl.core.decide.target import Surroundings, Target, directory, weights
 from nimctl.core.errors import DiskFullError
 from nimctl.core.facts import Artifact, File, Inventory
-from nimctl.core.plan import Assemble, Extract, Fetch, Plan, Step
+from nimctl.core.plan import Assemble, Fetch, Plan, Step
 from nimctl.core.refs import ModelRef
 
 _DISK_RESERVE_BYTES = 64 * 2**20
@@ -18,23 +18,24 @@ def plan_pull(source: ModelRef, artifact: Artifact, around: Surroundings) -> Pla
     Raises:
         DiskFullError: The files do not fit.
     """
-    steps = tuple(fetch_steps(str(source), artifact, around.inventory))
-    wanted = size(file for step in steps if isinstance(step, Fetch) for file in step.missing)
-    check_disk(f"the download of {source}", wanted, around)
-    free = around.host.disk_free_bytes
+    step = fetch_step(str(source), artifact, around.inventory)
+    check_disk(f"the download of {source}", room(step), around)
+    wanted, free = size(step.missing), around.host.disk_free_bytes
     note = f"{wanted:,} bytes to fetch, {free:,} free under {around.layout.home}"
-    return Plan(steps=steps, notes=(note,))
+    return Plan(steps=(step,), notes=(note,))
 
 
-def fetch_steps(reference: str, artifact: Artifact, inventory: Inventory) -> Iterator[Step]:
-    """Fetch an artifact, and unpack its archives."""
+def fetch_step(reference: str, artifact: Artifact, inventory: Inventory) -> Fetch:
+    """Fetch what the store does not have of an artifact, its archives unpacked."""
     if artifact.archives and missing(artifact, inventory):
         # What was unpacked cannot be had file by file.
         artifact = packed(artifact)
-    absent = missing(artifact, inventory)
-    yield Fetch(reference=reference, artifact=artifact, missing=absent)
-    if archives_in(artifact):
-        yield Extract(reference=reference)
+    return Fetch(
+        reference=reference,
+        artifact=artifact,
+        missing=missing(artifact, inventory),
+        unpack=tuple(archive.path for archive in archives_in(artifact)),
+    )
 
 
 def prepare(target: Target, around: Surroundings) -> Iterator[Step]:
@@ -43,7 +44,7 @@ def prepare(target: Target, around: Surroundings) -> Iterator[Step]:
     absent = missing(target.artifact, around.inventory)
     # Where all is there, the fetch moves nothing and pins what the later steps go by.
     if absent or not around.inventory.pinned:
-        yield from fetch_steps(source, target.artifact, around.inventory)
+        yield fetch_step(source, target.artifact, around.inventory)
     yield Assemble(reference=source, directory=str(directory(target, around.layout)))
 
 
@@ -53,13 +54,24 @@ def check_room(target: Target, around: Surroundings) -> None:
     Raises:
         DiskFullError: The files or the engine do not fit.
     """
-    need = size(missing(target.artifact, around.inventory))
+    need = room(fetch_step(target.artifact.reference, target.artifact, around.inventory))
     what = f"the download of {target.model}"
     candidate = target.candidate
     if candidate.profile.build and not candidate.cached:
         need += weights(target) or 0
         what += " and its engine"
     check_disk(what, need, around)
+
+
+def room(step: Fetch) -> int:
+    """Bytes that a fetch takes at its height, as far as sizes are known.
+
+    An archive lies beside what it holds, which is hardly ever less, until all is unpacked; one on
+    this machine stays where it is.
+    """
+    archives = [file for file in step.missing if file.path in step.unpack]
+    local = [archive for archive in archives if archive.url.startswith("file:")]
+    return size(step.missing) + size(archives) - size(local)
 
 
 def check_disk(what: str, need: int, around: Surroundings) -> None:

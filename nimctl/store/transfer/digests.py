@@ -60,6 +60,8 @@ class PrefixHasher:
 
     On the way it compares the checksums of kept pieces; bad ones are handed to `on_bad`, which
     empties them, and hashing goes on from the first of them once that is filled again.
+
+    Whatever is hashed goes to `pass_on` as well, so that who follows has just these bytes.
     """
 
     def __init__(
@@ -68,10 +70,12 @@ class PrefixHasher:
         size: int | None,
         ledger: Ledger,
         on_bad: Callable[[Range], None],
+        pass_on: Callable[[memoryview], None] | None = None,
     ) -> None:
         self._digests = Digests(expected, size)
         self._ledger = ledger
         self._on_bad = on_bad
+        self._pass_on = pass_on
         self._position = 0
         self._index = 0
         self._at_range_start = self._digests
@@ -89,8 +93,7 @@ class PrefixHasher:
         if self._busy.acquire(blocking=False):
             try:
                 if offset == self._position:
-                    self._digests.update(view)
-                    self._position += len(view)
+                    self._take(view)
             finally:
                 self._busy.release()
 
@@ -111,8 +114,7 @@ class PrefixHasher:
         if current is None or current.position <= self._position:
             return False
         view = self._read(part, self._position, current.position)
-        self._digests.update(view)
-        self._position += len(view)
+        self._take(view)
         if current.is_kept:
             self._crc32 = zlib.crc32(view, self._crc32)
             is_cut = not view  # somebody shortened the file
@@ -122,6 +124,12 @@ class PrefixHasher:
                 self._on_bad(current)
                 self._check_later(part)
         return bool(view)
+
+    def _take(self, view: memoryview) -> None:
+        self._digests.update(view)
+        self._position += len(view)
+        if self._pass_on:
+            self._pass_on(view)
 
     def _read(self, part: Part, start: int, end: int) -> memoryview:
         """Some bytes from `start` on, not beyond `end`; none if the file ends there."""

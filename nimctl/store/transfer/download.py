@@ -11,10 +11,12 @@ from nimctl.core.errors import DiskFullError, VerificationError
 from nimctl.core.facts import File
 from nimctl.store.transfer.answers import Ask, Body
 from nimctl.store.transfer.digests import PrefixHasher
-from nimctl.store.transfer.failures import unstable, wrong_digest, wrong_size
-from nimctl.store.transfer.local import clone, is_local
+from nimctl.store.transfer.failures import wrong_digest, wrong_size
+from nimctl.store.transfer.follower import Following, MakeFollower
+from nimctl.store.transfer.identity import Identity
+from nimctl.store.transfer.local import clone, is_local, open_local
 from nimctl.store.transfer.part import Part
-from nimctl.store.transfer.ranges import Ledger, Mark, Range, plan, range_length
+from nimctl.store.transfer.ranges import Ledger, Mark, Range, complete, plan, range_length
 from nimctl.store.transfer.route import Route
 from nimctl.store.transfer.state import State, transfer_id
 
@@ -25,12 +27,20 @@ class Download:
     `files` have the same content, which is fetched once. In parallel, several workers have ranges
     of their own and the verifier hashes behind them. Otherwise one worker at a time reads on from
     where the file ends and hashes what it has in its hands.
+
+    With `follow`, what the follower makes of the bytes is wanted in their place.
     """
 
-    def __init__(self, files: Sequence[File], route: Route, range_bytes: int) -> None:
+    def __init__(
+        self,
+        files: Sequence[File],
+        route: Route,
+        range_bytes: int,
+        follow: MakeFollower | None = None,
+    ) -> None:
         self.files = files
         self.file = files[0]
-        self.id = transfer_id(self.file)
+        self.id = transfer_id(self.file, is_followed=follow is not None)
         self.route = route
         self.size = self.file.size
         self.is_parallel = self.size is not None and self.size > range_bytes
@@ -41,15 +51,15 @@ class Download:
         self._part: Part | None = None
         self._range_bytes = range_bytes
         self._lock = threading.Lock()
-        self._validator: str | None = None
+        self._identity = Identity(self.file)
         self._is_restarting = False
         self._does_ranges = True
-        self._has_changed = False
         self._is_guess = False
         self._is_second_try = False
         self._is_useless = False
         self._is_verified = False
         self._concluding = threading.Lock()
+        self.following = Following(follow) if follow else None
         self._lay_out(State())
 
     @property
@@ -69,23 +79,35 @@ class Download:
             return False
         state = part.load()
         if state is None and self._may_be_complete():
-            self._use(Ledger([Range(0, self.size, Mark(part.size, 0))]))
+            self._use(complete(part.size))
             self._is_guess = True
         elif state is not None and self._can_go_on_from(state):
             self.size = state.size if self.size is None else self.size
-            self._validator = state.validator
+            self._identity.validator = state.validator
             self._lay_out(state)
         self.kept_bytes = self.ledger.done_bytes
         return True
 
-    def clone(self) -> bool:
-        """Share the blocks of a local file; returns whether that worked."""
+    def use_local(self) -> bool:
+        """Share the blocks of a local file, or read it where it is; returns whether that worked."""
         url = self.route.location.url
-        if self.kept_bytes or not is_local(url) or not clone(url, self.part.descriptor):
+        if not is_local(url):
             return False
-        self.size = self.fetched_bytes = self.part.size
-        self._use(Ledger([Range(0, self.size, Mark(self.size, 0))]))
+        if self.following:
+            self.part.borrow(open_local(url))
+        elif self.kept_bytes or not clone(url, self.part.descriptor):
+            return False
+        self.fetched_bytes, self.kept_bytes = self._take_all(), 0
         return True
+
+    def borrow(self, url: str) -> None:
+        """Read a local file where it is.
+
+        Raises:
+            NotFoundError: There is no such file, or it may not be read.
+        """
+        self.part.borrow(open_local(url))
+        self.kept_bytes = self._take_all()
 
     def note_reused(self, size: int) -> None:
         """The store has it, so what is in the part file is of no use."""
@@ -113,17 +135,39 @@ class Download:
             DiskFullError: There is no room even for that.
         """
         with self._lock:
-            state = State(size=self.size, validator=self._validator, pieces=self.ledger.pieces)
+            state = State(
+                size=self.size, validator=self._identity.validator, pieces=self.ledger.pieces
+            )
         self.part.save(state, durably=durably)
 
     def leave(self) -> None:
         """Save and close an unfinished file; on a full disk the state saved before has to do."""
+        if self.following:
+            self.following.close()
+            self._is_useless |= self.part.is_borrowed or self.following.has_refused
         if self._is_useless or not self.ledger.done_bytes:
             self.part.discard()
             return
         with contextlib.suppress(DiskFullError):
             self.save(durably=False)
         self.part.close()
+
+    def staged(self, sha256: str) -> list[tuple[Path, str]]:
+        """The verified files that are to be adopted, each with its sha256."""
+        if self.following and self.following.made:
+            return list(self.following.made.files)
+        return [(self.part.path, sha256)]
+
+    def settle(self) -> None:
+        """Close what was adopted.
+
+        A file that was followed stays, complete, until its owner has noted down what came of it.
+        """
+        if self.following:
+            self.leave()
+        else:
+            self.part.forget()
+            self.part.close()
 
     def claim(self) -> Range | None:
         """The next range to fetch; None when there is none to be had now.
@@ -170,8 +214,7 @@ class Download:
                 self._rewind(claimed)
             is_part = claimed.position > 0 or claimed.end != self.size
             is_ranged = self.is_parallel or is_part
-            validator = None if self._ignores_validators else self._validator
-            return Ask(claimed.position, claimed.end, is_ranged, validator)
+            return Ask(claimed.position, claimed.end, is_ranged, self._identity.condition)
 
     def accept(self, claimed: Range, ask: Ask, body: Body) -> bool:
         """Compare an answer with what is known; returns whether to read its body into `claimed`.
@@ -185,8 +228,9 @@ class Download:
                 return False
             if body.total is not None and self.file.size not in (None, body.total):
                 raise wrong_size(self.file.path, expected=self.file.size or 0, actual=body.total)
-            if self._is_other_content(body):
-                self._note_change()
+            if self._identity.is_other(body, self.size):
+                self._identity.note_change()
+                self._is_restarting = True
                 return False
             if ask.ranged and not body.is_range:
                 if self.is_parallel:
@@ -247,12 +291,15 @@ class Download:
             if self.hasher.position != self.size:
                 return None
             wrong = self._wrong_digest()
-            if wrong is None:
+            if wrong is not None:
+                self._try_again(wrong)
+                return None
+            if self.following:
+                self.following.finish()
+            else:
                 self.part.truncate(self.size)
-                self._is_verified = True
-                return self.hasher.results()["sha256"]
-            self._try_again(wrong)
-            return None
+            self._is_verified = True
+            return self.hasher.results()["sha256"]
 
     def _try_again(self, wrong: VerificationError) -> None:
         if self._is_second_try:
@@ -281,25 +328,8 @@ class Download:
         is_small = self.size is not None and not self.is_parallel
         return is_small and bool(self.file.digests) and 0 < self.part.size == self.size
 
-    @property
-    def _ignores_validators(self) -> bool:
-        """Servers behind one name may differ in their validators; a digest decides better."""
-        return self._has_changed and bool(self.file.digests)
-
-    def _is_other_content(self, body: Body) -> bool:
-        if body.total is not None and self.size not in (None, body.total):
-            return True
-        both = self._validator and body.validator
-        return bool(both) and not self._ignores_validators and self._validator != body.validator
-
-    def _note_change(self) -> None:
-        if self._has_changed:
-            raise unstable(self.file.path, "its size or validator changed twice")
-        self._has_changed = True
-        self._is_restarting = True
-
     def _learn(self, body: Body, claimed: Range) -> None:
-        self._validator = self._validator or body.validator
+        self._identity.validator = self._identity.validator or body.validator
         self.is_probed = True
         if self.size is None and body.total is not None:
             self.size = claimed.end = body.total
@@ -315,7 +345,7 @@ class Download:
 
     def _restart(self) -> None:
         self._is_restarting = self._is_guess = self.is_probed = False
-        self._validator = None
+        self._identity.validator = None
         self.size = self.file.size
         self._lay_out(State())
         self._forget()
@@ -330,20 +360,30 @@ class Download:
             length = range_length(self.size, self._range_bytes)
         self._use(plan(self.size, state.pieces, length))
 
+    def _take_all(self) -> int:
+        self.size = self.part.size
+        self._use(complete(self.size))
+        return self.size
+
     def _use(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._new_hasher()
 
     def _new_hasher(self) -> None:
-        self.hasher = PrefixHasher(self.file.digests, self.size, self.ledger, self._drop)
+        pass_on = self.following.begin() if self.following else None
+        self.hasher = PrefixHasher(self.file.digests, self.size, self.ledger, self._drop, pass_on)
 
     def _drop(self, bad: Range) -> None:
         """Fetch again what does not have the checksum any more that it was saved with.
 
-        A range from before a restart is emptied too, or its hasher would try it for ever.
+        A range from before a restart is emptied too, or its hasher would try it for ever. Who
+        follows has had the bad bytes already, and begins anew.
         """
         with self._lock:
-            if bad in self.ledger.ranges:
+            is_current = bad in self.ledger.ranges
+            if is_current:
                 self.kept_bytes -= bad.mark.done
             bad.mark = Mark(0, 0)
             bad.is_kept = False
+            if self.following and is_current:
+                self._new_hasher()

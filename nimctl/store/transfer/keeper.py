@@ -42,10 +42,10 @@ class Keeper:
         verified = self._queue.wait_for_results(min(_LOOK_AGAIN_S, self._checkpoint_s))
         if not verified:
             return
-        self._blobs.adopt_all([(download.part.path, sha256) for download, sha256 in verified])
+        staged = (download.staged(sha256) for download, sha256 in verified)
+        self._blobs.adopt_all([one for files in staged for one in files])
         for download, _ in verified:
-            download.part.forget()
-            download.part.close()
+            download.settle()
         self._queue.settle(verified)
 
     def _save(self, download: Download, *, durably: bool) -> None:

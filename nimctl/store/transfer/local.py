@@ -25,7 +25,7 @@ class LocalContent:
     is_delimited = True
 
     def __init__(self, url: str, ask: Ask) -> None:
-        self._descriptor = _open(url)
+        self._descriptor = open_local(url)
         self._position = ask.start
         found = os.fstat(self._descriptor)
         version = f'"{found.st_ino}-{found.st_mtime_ns}"'
@@ -59,7 +59,7 @@ def clone(url: str, descriptor: int) -> bool:
     Raises:
         NotFoundError: There is no such file, or it may not be read.
     """
-    source = _open(url)
+    source = open_local(url)
     try:
         fcntl.ioctl(descriptor, _FICLONE, source)
     except OSError:
@@ -69,7 +69,12 @@ def clone(url: str, descriptor: int) -> bool:
     return True
 
 
-def _open(url: str) -> int:
+def open_local(url: str) -> int:
+    """Open a local file for reading.
+
+    Raises:
+        NotFoundError: There is no such regular file, or it may not be read.
+    """
     path = Path(unquote(urlsplit(url).path))
     try:
         # A named pipe would block here for ever.

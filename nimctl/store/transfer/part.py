@@ -41,6 +41,7 @@ class Part:
         self._state = lock.path.with_suffix(".state")
         self._has_state = True
         self._reserved = 0
+        self._borrowed: int | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self | None:
@@ -51,7 +52,16 @@ class Part:
     @property
     def size(self) -> int:
         """The present length in bytes, reserved space included."""
-        return os.fstat(self._descriptor).st_size
+        return os.fstat(self._source).st_size
+
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether the bytes are those of another file."""
+        return self._borrowed is not None
+
+    def borrow(self, descriptor: int) -> None:
+        """Have another file's bytes read, which has all of them; it is closed with this one."""
+        self._borrowed = descriptor
 
     @property
     def descriptor(self) -> int:
@@ -77,7 +87,7 @@ class Part:
 
     def read_into(self, view: memoryview, offset: int) -> int:
         """Fill `view` from `offset`; returns how many bytes were there."""
-        return os.preadv(self._descriptor, [view], offset)
+        return os.preadv(self._source, [view], offset)
 
     def truncate(self, size: int) -> None:
         """Cut off what lies beyond the end."""
@@ -109,12 +119,14 @@ class Part:
 
     def forget(self) -> None:
         """Remove the saved state: what is there is not believed any more, or has its final name."""
+        self._give_back()
         if self._has_state:
             self._state.unlink(missing_ok=True)
             self._has_state = False
 
     def close(self) -> None:
         """Close the file and let others have it."""
+        self._give_back()
         self._descriptor = _CLOSED
         self._lock.close()
 
@@ -123,6 +135,15 @@ class Part:
         self.forget()
         self._descriptor = _CLOSED
         self._lock.release()
+
+    @property
+    def _source(self) -> int:
+        return self._descriptor if self._borrowed is None else self._borrowed
+
+    def _give_back(self) -> None:
+        if self._borrowed is not None:
+            os.close(self._borrowed)
+            self._borrowed = None
 
     def _reserve_ahead(self, offset: int, length: int) -> None:
         """Reserve for a stream of unknown length, less far when the disk is nearly full.

@@ -37,8 +37,11 @@ class Reporter:
 
 
 def _note(download: Download) -> str | None:
+    notes = []
     if not download.fetched_bytes and download.result_bytes:
-        return "reused"
-    if download.kept_bytes:
-        return f"resumed at {download.kept_bytes / 2**20:,.1f} MiB"
-    return None
+        notes.append("reused")
+    elif download.kept_bytes:
+        notes.append(f"resumed at {download.kept_bytes / 2**20:,.1f} MiB")
+    if download.following and download.following.made:
+        notes.append(download.following.made.note)
+    return "; ".join(notes) or None

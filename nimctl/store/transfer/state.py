@@ -34,11 +34,16 @@ def decode(data: bytes) -> State | None:
     return state
 
 
-def transfer_id(file: File) -> str:
+def transfer_id(file: File, *, is_followed: bool = False) -> str:
     """The name of a transfer: the sha256 of its result, or else made of what is known beforehand.
 
-    Mirrors and changing URLs share what was begun if the content is known to be the same.
+    Mirrors and changing URLs share what was begun if the content is known to be the same. What is
+    followed is kept apart: it never becomes a blob itself.
     """
+    return _content_id(file) + ("-followed" if is_followed else "")
+
+
+def _content_id(file: File) -> str:
     if file.sha256:
         return file.sha256
     blake3 = file.digests.get("blake3")

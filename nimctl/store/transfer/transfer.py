@@ -1,6 +1,6 @@
 """Fetching: many files over a few connections into the blob store, each byte verified."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nimctl.core.events import Emit
 from nimctl.core.facts import File
@@ -8,7 +8,9 @@ from nimctl.core.ports import Fetched
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.client import Network
 from nimctl.store.transfer.download import Download
+from nimctl.store.transfer.follower import MakeFollower
 from nimctl.store.transfer.options import TransferOptions
+from nimctl.store.transfer.part import Part, part_path
 from nimctl.store.transfer.peek import peek
 from nimctl.store.transfer.route import Locate, Route
 from nimctl.store.transfer.run import run
@@ -23,11 +25,20 @@ class Transfer:
         self._options = options
         self._network = Network(options)
 
-    def fetch(self, files: Sequence[File], locate: Locate, emit: Emit) -> tuple[Fetched, ...]:
+    def fetch(
+        self,
+        files: Sequence[File],
+        locate: Locate,
+        emit: Emit,
+        follow: Mapping[str, MakeFollower] | None = None,
+    ) -> tuple[Fetched, ...]:
         """Fetch what the store does not have; the result is in the order of `files`.
 
         `locate` is called from several threads, `emit` from the calling one only. What is there of
         an unfinished file stays for the next call, whatever ended this one.
+
+        `follow` has the paths of files of which something else is to be made. They are not kept
+        themselves, but stay for the next call as if they were unfinished, until `forget`.
 
         Raises:
             NetworkError: A server cannot be reached, fails for too long or answers nonsense.
@@ -36,8 +47,19 @@ class Transfer:
             VerificationError: A file is not what the registry promised.
             DiskFullError: There is no room.
         """
-        results = run(_downloads(files, locate, self._options), self._blobs, self._network, emit)
-        return tuple(_fetched(file, *results[transfer_id(file)]) for file in files)
+        follow = follow or {}
+        downloads = _downloads(files, locate, self._options, follow)
+        results = run(downloads, self._blobs, self._network, emit)
+        ids = (transfer_id(file, is_followed=file.path in follow) for file in files)
+        return tuple(_fetched(file, *results[id_]) for file, id_ in zip(files, ids, strict=True))
+
+    def forget(self, followed: Sequence[File]) -> None:
+        """Remove what is there of these files, unless another process is fetching them."""
+        for file in followed:
+            path = part_path(self._blobs.layout, transfer_id(file, is_followed=True))
+            part = Part.open(path) if path.exists() else None
+            if part:
+                part.discard()
 
     def peek(self, file: File, locate: Locate, *, limit_bytes: int = 2**20) -> bytes:
         """Read a small file without storing it; verified if it has digests.
@@ -48,13 +70,20 @@ class Transfer:
         return peek(file, locate, self._blobs, self._network, limit_bytes)
 
 
-def _downloads(files: Sequence[File], locate: Locate, options: TransferOptions) -> list[Download]:
+def _downloads(
+    files: Sequence[File],
+    locate: Locate,
+    options: TransferOptions,
+    follow: Mapping[str, MakeFollower],
+) -> list[Download]:
     """One download for all files with the same content."""
     groups: dict[str, list[File]] = {}
     for file in files:
-        groups.setdefault(transfer_id(file), []).append(file)
+        id_ = transfer_id(file, is_followed=file.path in follow)
+        groups.setdefault(id_, []).append(file)
     return [
-        Download(group, Route(group[0], locate), options.range_bytes) for group in groups.values()
+        Download(group, Route(group[0], locate), options.range_bytes, follow.get(group[0].path))
+        for group in groups.values()
     ]
 
 

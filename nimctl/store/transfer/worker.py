@@ -47,7 +47,7 @@ class Worker:
     def _begin(self, download: Download) -> None:
         """Open a file, unless somebody else is at it or has done it."""
         sha256 = download.file.sha256
-        if sha256 and self._blobs.has(sha256):
+        if sha256 and self._blobs.has(sha256) and not download.following:
             self._reuse(download, sha256)
             return
         if not download.open(part_path(self._blobs.layout, download.id)):
@@ -55,10 +55,13 @@ class Worker:
             return
         with contextlib.ExitStack() as undo:
             undo.callback(download.leave)
-            if sha256 and self._blobs.has(sha256):  # finished by another process just now
-                self._reuse(download, sha256)
+            is_stored = sha256 is not None and self._blobs.has(sha256)
+            if sha256 and is_stored and not download.following:
+                self._reuse(download, sha256)  # finished by another process just now
                 return
-            if not download.clone():
+            if sha256 and is_stored:
+                download.borrow(self._blobs.path(sha256).as_uri())
+            elif not download.use_local():
                 download.reserve()
             self._queue.activate(download)
             undo.pop_all()
