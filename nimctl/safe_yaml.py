@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
 import yaml
 
 from nimctl.core.errors import VerificationError
@@ -35,8 +34,6 @@ _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*([eE][-+][0-9]+)?")
 _LONGEST_NUMBER = 64
 # libyaml compares each of these with all before it: 2 MB of them would keep it busy for minutes.
 _MOST_TAG_DIRECTIVES = 16
-# msgspec writes `$.profiles[0].tags[...]`, where `...` is some key of a mapping.
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
 
 class Limits(Value):
@@ -87,14 +84,6 @@ def line_of(data: bytes, path: Path) -> int:
     Of a path that leads nowhere, the line of the last value on it.
     """
     return _line_below(_events(data), path)
-
-
-def located(data: bytes, error: msgspec.ValidationError) -> str:
-    """What does not fit into a value, with its place in the document that `error` is about."""
-    problem, _, where = str(error).partition(" - at `$")
-    steps = _STEP.findall(where.rstrip("`"))
-    path = tuple(int(index) if index else name for name, index in steps)
-    return f"{place(line_of(data, path), path)}: {problem}"
 
 
 def place(line: int, path: Path) -> str:
@@ -250,7 +239,8 @@ def _check_bytes(data: bytes, limits: Limits) -> None:
 
 
 def _line_below(events: Iterator[_Event], path: Path) -> int:
-    next(events)  # the document's start
+    if isinstance(next(events), yaml.StreamEndEvent):
+        return 1
     event: _Event | None = next(events)
     line = _line(event)
     for step in path:

@@ -18,13 +18,17 @@ def path_text(path: Path) -> str:
         elif _IDENTIFIER.fullmatch(step) and len(step) <= _LONGEST_SHOWN:
             text += f".{step}" if text else step
         else:
-            text += f"[{shown(step)}]"
+            short = _short(step)
+            is_plain = short.isprintable() and not {'"', "`"} & {*short}
+            text += f'["{short}"]' if is_plain else f"[{short!a}]"
     return text
 
 
 def shown(text: str | None) -> str:
     """Text from a stranger, in quotes, short and printable."""
-    short = text or ""
-    if len(short) > _LONGEST_SHOWN:
-        short = f"{short[:_LONGEST_SHOWN]}…"
+    short = _short(text or "")
     return f"`{short}`" if short.isprintable() and "`" not in short else ascii(short)
+
+
+def _short(text: str) -> str:
+    return f"{text[:_LONGEST_SHOWN]}…" if len(text) > _LONGEST_SHOWN else text
