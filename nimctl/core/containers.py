@@ -59,6 +59,11 @@ class Secret(Value):
         """Where the container has it."""
         return f"/run/secrets/{self.name}"
 
+    @property
+    def mount(self) -> Mount:
+        """How it gets there."""
+        return Mount(source=self.source, target=self.target)
+
 
 class ContainerSpec(Value):
     """Everything that a container is created with.
@@ -67,8 +72,8 @@ class ContainerSpec(Value):
     read-only mounts, loopback ports. `command` replaces the image's, `entrypoint` too where it is
     not None. `tmpfs` maps a directory to its size in bytes. `ulimits` are soft and hard limit
     alike, -1 for none. `network` is `bridge`, `host`, `none`, or a name: OFFLINE_NETWORK is made
-    when it is needed. With a secret that becomes a variable, `entrypoint` must be said, since a
-    shell takes its place.
+    when it is needed. Where a secret becomes a variable and `entrypoint` is not said, the engine is
+    asked for the image's when the container is created.
     """
 
     name: str
@@ -108,22 +113,22 @@ def started_command(spec: ContainerSpec) -> tuple[tuple[str, ...] | None, tuple[
 
     An entrypoint of several words is split, since `docker run --entrypoint` takes one. Secrets
     that become variables put a shell in front, which the program then replaces.
-
-    Raises:
-        ValueError: A secret becomes a variable, and the spec does not say its entrypoint.
     """
-    variables = [secret for secret in spec.secrets if secret.variable]
     if spec.entrypoint is None:
-        if variables:
-            raise ValueError(f"{spec.name}: secrets as variables need an entrypoint")
         return None, spec.command
     words = (*spec.entrypoint, *spec.command)
+    variables = [secret for secret in spec.secrets if secret.variable]
     if variables:
         exports = "".join(f'export {one.variable}="$(cat {one.target})"; ' for one in variables)
         words = ("/bin/sh", "-c", f'{exports}exec "$@"', "sh", *words)
     elif not spec.entrypoint:
         return ("",), spec.command
     return words[:1], words[1:]
+
+
+def needs_entrypoint(spec: ContainerSpec) -> bool:
+    """Whether a shell goes in front of a program that only the image knows."""
+    return spec.entrypoint is None and any(secret.variable for secret in spec.secrets)
 
 
 class EngineAccess(Value):

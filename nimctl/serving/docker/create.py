@@ -37,11 +37,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         )
     mounts = [
         {"Type": "bind", "Source": one.source, "Target": one.target, "ReadOnly": one.read_only}
-        for one in spec.mounts
-    ]
-    mounts += [
-        {"Type": "bind", "Source": one.source, "Target": one.target, "ReadOnly": True}
-        for one in spec.secrets
+        for one in (*spec.mounts, *(secret.mount for secret in spec.secrets))
     ]
     return {
         "Mounts": mounts,

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import requests
 from docker import APIClient
 from docker.errors import APIError, NotFound
@@ -19,6 +20,7 @@ from nimctl.core.containers import (
     EngineAccess,
     Image,
     RegistryLogin,
+    needs_entrypoint,
 )
 from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
 from nimctl.core.events import Emit
@@ -81,6 +83,8 @@ class DockerEngine:
         """Create a container."""
         for secret in spec.secrets:
             _check_secret(Path(secret.source), spec.user)
+        if needs_entrypoint(spec):
+            spec = _with_entrypoint(spec, self._required(spec.image))
         if spec.network == OFFLINE_NETWORK:
             networks.ensure_offline(self._client, self._where)
         with translated(f"creating {spec.name}", self._where):
@@ -169,8 +173,7 @@ class DockerEngine:
 
     def read_files(self, image: str, paths: Sequence[str]) -> dict[str, bytes]:
         """Files out of an image, through a container that is created and never started."""
-        if self.image(image) is None:
-            raise NotFoundError(f"the engine does not have the image {image}")
+        self._required(image)
         spec = ContainerSpec(
             name=f"nimctl-read-{secrets.token_hex(4)}", image=image, command=("true",)
         )
@@ -180,6 +183,12 @@ class DockerEngine:
         finally:
             self.remove(name)
 
+    def _required(self, reference: str) -> Image:
+        image = self.image(reference)
+        if image is None:
+            raise NotFoundError(f"the engine does not have the image {reference}")
+        return image
+
     def close(self) -> None:
         """Close the connection, if there is one."""
         if "_connection" in self.__dict__:
@@ -188,6 +197,11 @@ class DockerEngine:
 
 
 _FOREVER_S = 10**9
+
+
+def _with_entrypoint(spec: ContainerSpec, image: Image) -> ContainerSpec:
+    command = spec.command or image.command
+    return msgspec.structs.replace(spec, entrypoint=image.entrypoint, command=command)
 
 
 def _check_secret(path: Path, user: str | None) -> None:
