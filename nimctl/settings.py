@@ -48,6 +48,7 @@ class Settings(Value):
     proxies: dict[str, str] = {}
     ca_file: str | None = None
     netrc_file: str | None = None
+    search_path: str = os.defpath
 
     def __repr__(self) -> str:
         """Without the secret."""
@@ -97,6 +98,7 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         proxies=_proxies(environ),
         ca_file=environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE"),
         netrc_file=environ.get("NETRC") or str(user / ".netrc"),
+        search_path=environ.get("PATH", os.defpath),
     )
 
 

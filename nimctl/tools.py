@@ -54,9 +54,10 @@ class Tools:
 
     def host(self) -> "Host":
         """Observe this machine."""
-        from nimctl import host
+        from nimctl.host.observe import observe
+        from nimctl.host.probe import Sources
 
-        return host.observe(self.layout.root)
+        return observe(self.layout.root, Sources(search_path=self.settings.search_path))
 
     @cached_property
     def catalog(self) -> "Catalog":

@@ -29,8 +29,9 @@ class Gpu(Value):
     """One GPU, or one MIG slice of a GPU, that a process can be given.
 
     `key` is nimctl's name for the kind (`h100_sxm`), None for a part that its table lacks.
-    `pci_device` is device and vendor in hex, `2330:10de`. Memory in bytes, None where the part
-    shares the host's (`unified_memory`). A slice has a `mig_profile` (`3g.40gb`), a `uuid` that
+    `pci_device` is device and vendor in hex, `2330:10de`; empty for a part that is on no bus.
+    Memory in bytes, the host's where the part shares it (`unified_memory`), None where nothing
+    tells. A slice has a `mig_profile` (`3g.40gb`), a `uuid` that
     begins with `MIG-`, and the `index` of the GPU that it is cut from. `nvlink_peers` are indices.
     """
 
@@ -89,11 +90,30 @@ class ContainerEngine(Value):
         return self.nvidia_runtime or bool(self.cdi_gpus)
 
 
+class Trouble(Value):
+    """Something that was found broken; `message` says it in words."""
+
+    kind: Literal[
+        "container-without-gpus",
+        "driver-failed",
+        "driver-mismatch",
+        "driver-not-loaded",
+        "driver-silent",
+        "gpu-lost",
+        "library-missing",
+        "mig-without-slices",
+        "no-driver",
+        "no-permission",
+        "unknown-gpu",
+    ]
+    message: str
+
+
 class Host(Value):
     """A machine. Memory and disk in bytes.
 
-    `gpus` are those that can be used: a GPU in MIG mode is replaced by its slices. `troubles` say
-    in words what was found broken, such as a driver that does not answer; `container_engine` is
+    `gpus` are those that can be used: a GPU in MIG mode is replaced by its slices. `troubles` are
+    what was found broken, such as a driver that does not answer; `container_engine` is
     None when there is none, or none was looked for.
     """
 
@@ -109,4 +129,4 @@ class Host(Value):
     wsl: bool = False
     embedded: EmbeddedRuntime = EmbeddedRuntime()
     container_engine: ContainerEngine | None = None
-    troubles: tuple[str, ...] = ()
+    troubles: tuple[Trouble, ...] = ()

@@ -6,6 +6,7 @@ A GPU is known by its PCI device first and by its key second, never by a part of
 
 from nimctl.core.gpus.lookup import (
     PARTS,
+    VENDOR,
     by_device,
     by_key,
     by_name,
@@ -20,6 +21,7 @@ from nimctl.core.gpus.versions import suits
 
 __all__ = [
     "PARTS",
+    "VENDOR",
     "GpuPart",
     "by_device",
     "by_key",

@@ -5,6 +5,10 @@ from nimctl.core.gpus.part import LEGACY_CUDA_GPUS, PCI_IDS, SAME_CHIP, GpuPart,
 # What nvidia-smi shows on one provider's machines, from a pull request to its documentation.
 _MODAL = "https://github.com/modal-labs/modal-client/pull/2797"
 _B200 = "https://github.com/NVIDIA/TensorRT-LLM/issues/10278"
+_A10G = "https://github.com/influxdata/telegraf (nvidia_smi/testdata/a10g.xml)"
+_A800_SXM = "https://github.com/dexmal/dexbotic/issues/41"
+_A800_PCIE = "https://github.com/Project-HAMi/HAMi/issues/1903"
+_H20 = "https://github.com/NVIDIA/nvtrust/issues/128"
 _H100_NVL = "https://github.com/wilicc/gpu-burn/issues/141"
 
 DATACENTER: tuple[GpuPart, ...] = (
@@ -91,16 +95,35 @@ DATACENTER: tuple[GpuPart, ...] = (
         "a800_sxm_40gb", "NVIDIA A800-SXM4-40GB", "20bd", "8.0", 40960, capability_source=SAME_CHIP
     ),
     part(
-        "a800_sxm_80gb", "NVIDIA A800-SXM4-80GB", "20f3", "8.0", 81920, capability_source=SAME_CHIP
+        "a800_sxm_80gb",
+        "NVIDIA A800-SXM4-80GB",
+        "20f3",
+        "8.0",
+        81920,
+        memory_source=_A800_SXM,
+        capability_source=SAME_CHIP,
     ),
     part(
-        "a800_pcie_80gb", "NVIDIA A800 80GB PCIe", "20f5", "8.0", 81920, capability_source=SAME_CHIP
+        "a800_pcie_80gb",
+        "NVIDIA A800 80GB PCIe",
+        "20f5",
+        "8.0",
+        81920,
+        memory_source=_A800_PCIE,
+        capability_source=SAME_CHIP,
     ),
     part("a30", "NVIDIA A30", "20b7", "8.0", 24576),
     part("a40", "NVIDIA A40", "2235", "8.6", 49152),
     part("a10", "NVIDIA A10", "2236", "8.6", 23028, memory_source=_MODAL),
     part(
-        "a10g", "NVIDIA A10G", "2237", "8.6", 24576, capability_source=SAME_CHIP, nim_tags=("a10g",)
+        "a10g",
+        "NVIDIA A10G",
+        "2237",
+        "8.6",
+        23028,
+        memory_source=_A10G,
+        capability_source=SAME_CHIP,
+        nim_tags=("a10g",),
     ),
     part("a16", "NVIDIA A16", "25b6", "8.6", 16384),
     part("a2", "NVIDIA A2", "25b6", "8.6", 16384),
@@ -130,7 +153,9 @@ DATACENTER: tuple[GpuPart, ...] = (
     ),
     part("h200", "NVIDIA H200", "2335", "9.0", 144384, nim_tags=("h200",)),
     part("h200_nvl", "NVIDIA H200 NVL", "233b", "9.0", 144384),
-    part("h20", "NVIDIA H20", "2329", "9.0", 98304, capability_source=SAME_CHIP),
+    part(
+        "h20", "NVIDIA H20", "2329", "9.0", 97871, memory_source=_H20, capability_source=SAME_CHIP
+    ),
     part("h20_141gb", "NVIDIA H20-3e", "232c", "9.0", 144384, capability_source=SAME_CHIP),
     part("h800_sxm", "NVIDIA H800", "2324", "9.0", 81920, capability_source=SAME_CHIP),
     part("h800_pcie", "NVIDIA H800 PCIe", "2322", "9.0", 81920, capability_source=SAME_CHIP),
@@ -139,6 +164,6 @@ DATACENTER: tuple[GpuPart, ...] = (
     part("gh200_144gb", "NVIDIA GH200 144G HBM3e", "2348", "9.0", 147456),
     part("b200", "NVIDIA B200", "2901", "10.0", 183359, memory_source=_B200, nim_tags=("b200",)),
     part("gb200", "NVIDIA GB200", "2941", "10.0", 190464, nim_tags=("gb200",)),
-    part("b300", "NVIDIA B300 SXM6 AC", "3182", "10.3", 294912),
-    part("gb300", "NVIDIA GB300", "31c2 31c3", "10.3", 294912),
+    part("b300", "NVIDIA B300 SXM6 AC", "3182", "10.3", 294912, unverified=("memory_mib",)),
+    part("gb300", "NVIDIA GB300", "31c2 31c3", "10.3", 294912, unverified=("memory_mib",)),
 )

@@ -5,9 +5,14 @@ Where NVML has one name for two sizes of memory, the PCI device tells them apart
 
 from nimctl.core.gpus.part import SAME_CHIP, GpuPart, part
 
+_RTX_3060 = "https://github.com/geerlingguy/raspberry-pi-pcie-devices/issues/790"
+_RTX_3060_LAPTOP = "https://github.com/microsoft/WSL/issues/11589"
+_RTX_3080 = "https://github.com/influxdata/telegraf (nvidia_smi/testdata/rtx-3080-v13.xml)"
 _RTX_3090 = "https://github.com/nanoporetech/dorado/issues/272"
 _RTX_4070 = "https://github.com/Frogging-Family/nvidia-all/pull/212"
 _RTX_4090 = "https://github.com/RLinf/RLinf/issues/255"
+_RTX_5070 = "https://github.com/shkhln/libc6-shim/issues/14"
+_RTX_5090 = "https://github.com/noonghunna/club-3090/issues/617"
 
 
 def _geforce(
@@ -50,12 +55,12 @@ GEFORCE: tuple[GpuPart, ...] = (
     _geforce("rtx_2080_ti", "1e04 1e07", "7.5", 11264),
     _geforce("rtx_3050_6gb", "2584", "8.6", 6144),
     _geforce("rtx_3050_8gb", "2507 2582", "8.6", 8192),
-    _geforce("rtx_3060", "2503 2504 2487 2544", "8.6", 12288),
+    _geforce("rtx_3060", "2503 2504 2487 2544", "8.6", 12288, _RTX_3060),
     _geforce("rtx_3060_8gb", "24c7", "8.6", 8192),
     _geforce("rtx_3060_ti", "2486 2489 2414 24c9", "8.6", 8192),
     _geforce("rtx_3070", "2484 2488", "8.6", 8192),
     _geforce("rtx_3070_ti", "2482 2207", "8.6", 8192),
-    _geforce("rtx_3080", "2206 2216", "8.6", 10240),
+    _geforce("rtx_3080", "2206 2216", "8.6", 10240, _RTX_3080),
     _geforce("rtx_3080_12gb", "220a", "8.6", 12288),
     _geforce("rtx_3080_ti", "2208", "8.6", 12288),
     _geforce("rtx_3090", "2204", "8.6", 24576, _RTX_3090),
@@ -76,14 +81,14 @@ GEFORCE: tuple[GpuPart, ...] = (
     # Sold with 8 and with 16 GB under one name and one device id: the larger is only planned for.
     _geforce("rtx_5060_ti_8gb", "2d04", "12.0", 8192),
     _geforce("rtx_5060_ti_16gb", "2d04", "12.0", 16384),
-    _geforce("rtx_5070", "2f04", "12.0", 12288),
+    _geforce("rtx_5070", "2f04", "12.0", 12227, _RTX_5070),
     _geforce("rtx_5070_ti", "2c05", "12.0", 16384),
     _geforce("rtx_5080", "2c02", "12.0", 16384),
-    _geforce("rtx_5090", "2b85", "12.0", 32768),
+    _geforce("rtx_5090", "2b85", "12.0", 32607, _RTX_5090),
     _geforce("rtx_5090_d", "2b87", "12.0", 32768),
     _geforce("rtx_3050_laptop", "25a2 25a5 25e2 25e5", "8.6", 4096),
     _geforce("rtx_3050_ti_laptop", "25a0 25e0 2523 2563", "8.6", 4096),
-    _geforce("rtx_3060_laptop", "2520 2560 2521 2561", "8.6", 6144),
+    _geforce("rtx_3060_laptop", "2520 2560 2521 2561", "8.6", 6144, _RTX_3060_LAPTOP),
     _geforce("rtx_3070_laptop", "249d 24dd", "8.6", 8192),
     _geforce("rtx_3070_ti_laptop", "24a0 24e0", "8.6", 8192),
     # Sold with 8 and with 16 GB.

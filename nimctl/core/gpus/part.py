@@ -17,7 +17,7 @@ class GpuPart(Value):
 
     `key` is nimctl's name, `names` are what NVML calls it, `pci_devices` the device ids in hex of
     vendor 10de, the usual one first. `memory_mib` is what NVML reports as the total; where
-    `memory_source` is None it is the nominal size, which is up to 6 % more. Parts with
+    `memory_source` is None it is the nominal size, which is a few percent more. Parts with
     `unified_memory` use the host's, and `memory_mib` is None. `nim_tags` are values of NIM's tag
     `gpu` that mean this part, in lower case. `unverified` names the fields that no source confirms.
     """

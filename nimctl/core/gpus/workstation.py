@@ -2,6 +2,10 @@
 
 from nimctl.core.gpus.part import PCI_IDS, SAME_CHIP, GpuPart, part
 
+_QUADRO_RTX_4000 = "https://github.com/akash-network/provider-configs/pull/12"
+_RTX_4000_SFF_ADA = "https://github.com/influxdata/telegraf (testdata/rtx-4000-sff-ada-v13.xml)"
+_RTX_PRO_6000 = "https://github.com/bigstack-oss/cubecos/issues/312"
+_RTX_6000D = "https://github.com/aikitoria/open-gpu-kernel-modules/issues/20"
 _ORIN = "https://github.com/dusty-nv/jetson-containers/issues/1403"
 
 WORKSTATION: tuple[GpuPart, ...] = (
@@ -10,7 +14,7 @@ WORKSTATION: tuple[GpuPart, ...] = (
     part("t600", "NVIDIA T600", "1fb1", "7.5", 4096, capability_source=SAME_CHIP),
     part("t1000", "NVIDIA T1000", "1fb0", "7.5", 4096, capability_source=SAME_CHIP),
     part("t1000_8gb", "NVIDIA T1000 8GB", "1ff0", "7.5", 8192, capability_source=SAME_CHIP),
-    part("quadro_rtx_4000", "Quadro RTX 4000", "1eb1", "7.5", 8192),
+    part("quadro_rtx_4000", "Quadro RTX 4000", "1eb1", "7.5", 8192, memory_source=_QUADRO_RTX_4000),
     part("quadro_rtx_5000", "Quadro RTX 5000", "1eb0", "7.5", 16384),
     part("quadro_rtx_6000", "Quadro RTX 6000", "1e30 1e36 1e78", "7.5", 24576),
     part("quadro_rtx_8000", "Quadro RTX 8000", "1e30 1e78", "7.5", 49152),
@@ -39,7 +43,14 @@ WORKSTATION: tuple[GpuPart, ...] = (
         capability_source=SAME_CHIP,
     ),
     part("rtx_2000_ada", "NVIDIA RTX 2000 Ada Generation", "28b0", "8.9", 16384),
-    part("rtx_4000_sff_ada", "NVIDIA RTX 4000 SFF Ada Generation", "27b0", "8.9", 20480),
+    part(
+        "rtx_4000_sff_ada",
+        "NVIDIA RTX 4000 SFF Ada Generation",
+        "27b0",
+        "8.9",
+        20475,
+        memory_source=_RTX_4000_SFF_ADA,
+    ),
     part("rtx_4000_ada", "NVIDIA RTX 4000 Ada Generation", "27b2", "8.9", 20480),
     part("rtx_4500_ada", "NVIDIA RTX 4500 Ada Generation", "27b1", "8.9", 24576),
     part("rtx_5000_ada", "NVIDIA RTX 5000 Ada Generation", "26b2", "8.9", 32768),
@@ -101,10 +112,19 @@ WORKSTATION: tuple[GpuPart, ...] = (
         "NVIDIA RTX PRO 6000 Blackwell Server Edition",
         "2bb5",
         "12.0",
-        98304,
+        97887,
+        memory_source=_RTX_PRO_6000,
         nim_tags=("rtx6000_blackwell_sv",),
     ),
-    part("rtx_6000d", "NVIDIA RTX 6000D", "2bb9", "12.0", 86016, capability_source=SAME_CHIP),
+    part(
+        "rtx_6000d",
+        "NVIDIA RTX 6000D",
+        "2bb9",
+        "12.0",
+        85651,
+        memory_source=_RTX_6000D,
+        capability_source=SAME_CHIP,
+    ),
     part(
         "rtx_pro_3000_laptop",
         "NVIDIA RTX PRO 3000 Blackwell Generation Laptop GPU",
