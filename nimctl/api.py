@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 
 from nimctl.core import checkpoint, decide
-from nimctl.core.archives import settled
+from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
 from nimctl.core.errors import UsageError, VerificationError
@@ -35,18 +35,34 @@ def plan_pull(request: PullRequest, tools: Tools) -> Plan:
     return decide.plan_pull(source, artifact, _surroundings(artifact, host, tools))
 
 
+def plan_opening(ref: ModelRef, tools: Tools) -> Plan | None:
+    """What has to be unpacked before anything can be said of a model; None if there is nothing."""
+    return _opening(ref, _named(ref, tools), tools)
+
+
 def plan_build(request: BuildRequest, tools: Tools) -> Plan:
-    """Plan an engine build."""
+    """Plan an engine build, or what it has to begin with."""
+    artifact = _named(request.ref, tools)
+    opening = _opening(request.ref, artifact, tools)
+    if opening:
+        return opening
     host = tools.host()
-    target = _target(request.ref, request.wish, host, tools)
+    target = _target(request.ref, artifact, host, tools, wish=request.wish)
     return decide.plan_build(target, _surroundings(target.artifact, host, tools, target.candidate))
 
 
 def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
-    """Plan a server, with everything that it still needs."""
-    host = tools.host()
+    """Plan a server, with everything that it still needs, or what it has to begin with."""
     port = _port(request)
-    target = _target(request.ref, request.wish, host, tools, request.capacity)
+    decide.server_name(request, tools.servers.running())
+    artifact = _named(request.ref, tools)
+    opening = _opening(request.ref, artifact, tools)
+    if opening:
+        return opening
+    host = tools.host()
+    target = _target(
+        request.ref, artifact, host, tools, wish=request.wish, capacity=request.capacity
+    )
     around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
     return decide.plan_serve(request, target, around)
 
@@ -58,24 +74,31 @@ def survey(model: Model, host: Host, tools: Tools) -> list[Candidate]:
 
 def model_of(ref: ModelRef, tools: Tools) -> Model:
     """The catalogue's model, or what can be said of a reference that is not in it."""
-    if ref.scheme == "catalogue":
-        return tools.catalog.find(ref.path)
-    return _unlisted(ref, _artifact(ref, tools, refresh=False), tools)
+    artifact = _named(ref, tools)
+    return _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
+
+
+def _named(ref: ModelRef, tools: Tools) -> Artifact | None:
+    """The artifact that a reference names itself; None where the catalogue has to say which."""
+    return None if ref.scheme == "catalogue" else _artifact(ref, tools, refresh=False)
+
+
+def _opening(ref: ModelRef, artifact: Artifact | None, tools: Tools) -> Plan | None:
+    if artifact is None or not archives_in(artifact):
+        return None
+    return decide.plan_opening(ref, artifact, _surroundings(artifact, tools.host(), tools))
 
 
 def _target(
     ref: ModelRef,
-    wish: Wish,
+    artifact: Artifact | None,
     host: Host,
     tools: Tools,
+    *,
+    wish: Wish,
     capacity: CapacityWish = ANY_CAPACITY,
 ) -> Target:
-    artifact = None
-    if ref.scheme == "catalogue":
-        model = tools.catalog.find(ref.path)
-    else:
-        artifact = _artifact(ref, tools, refresh=False)
-        model = _unlisted(ref, artifact, tools)
+    model = _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
     chosen = matching(_candidates(model, host, tools, capacity), wish)[0]
     if artifact is None:
         artifact = _artifact(_source(chosen.profile), tools, refresh=False)

@@ -44,17 +44,19 @@ def command(
     """Argv to request, request to plan, plan to outcome, outcome to words."""
     from nimctl import api, execute
     from nimctl.cli.dry_run import show
+    from nimctl.cli.opening import planned_through
     from nimctl.cli.units import size
     from nimctl.core.reports import BuildReport
     from nimctl.core.requests import BuildRequest
     from nimctl.tools import Tools
 
-    ref = parse_reference(model)
+    request = BuildRequest(ref=parse_reference(model), wish=wish)
     with Tools(settings, offline=offline) as tools:
-        plan = api.plan_build(BuildRequest(ref=ref, wish=wish), tools)
+        plan = api.plan_build(request, tools)
         if dry_run:
             show(plan, tools, output)
             return
+        plan = planned_through(plan, lambda: api.plan_build(request, tools), tools, output)
         with output.progress() as progress:
             outcome = execute.run(plan, tools, progress)
         engine = outcome.engine

@@ -30,6 +30,7 @@ Without MODEL, show the whole catalogue. An asterisk marks the profile that serv
 def command(settings: "Settings", model: str | None, *, offline: bool, output: "Output") -> None:
     """Judge and print."""
     from nimctl import api
+    from nimctl.cli.opening import carry_out
     from nimctl.core.reports import CatalogueList, ProfileList
     from nimctl.tools import Tools
 
@@ -37,7 +38,11 @@ def command(settings: "Settings", model: str | None, *, offline: bool, output: "
         host = tools.host()
         models: tuple[Model, ...]
         if model:
-            models = (api.model_of(parse_reference(model), tools),)
+            ref = parse_reference(model)
+            opening = api.plan_opening(ref, tools)
+            if opening:
+                carry_out(opening, tools, output)
+            models = (api.model_of(ref, tools),)
         else:
             models, problems = tools.catalog.read_all()
             for problem in problems:

@@ -93,6 +93,7 @@ def command(
 
     from nimctl import api
     from nimctl.cli.dry_run import show
+    from nimctl.cli.opening import planned_through
     from nimctl.core.requests import ServeRequest
     from nimctl.tools import Tools
 
@@ -103,6 +104,7 @@ def command(
         if dry_run:
             show(plan, tools, output)
             return
+        plan = planned_through(plan, lambda: api.plan_serve(request, tools), tools, output)
         _serve(plan, request, tools, output, timings=timings)
 
 

@@ -70,8 +70,12 @@ Step: TypeAlias = Fetch | Assemble | Build | Attach | Launch | Await
 
 
 class Plan(Value):
-    """The steps in order, and why these."""
+    """The steps in order, and why these.
+
+    With `again`, what follows depends on what they bring, and is planned when they are done.
+    """
 
     schema_version: int = 1
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = ()
+    again: bool = False

@@ -4,11 +4,10 @@ import re
 from pathlib import PurePosixPath
 
 from nimctl.core.architecture import Architecture
-from nimctl.core.archives import archives_in
 from nimctl.core.catalogue import Model
 from nimctl.core.checkpoint import CONVERTIBLE
 from nimctl.core.early_access import early_access_model
-from nimctl.core.errors import NotFoundError, UnsupportedModelError, UsageError
+from nimctl.core.errors import UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact
 from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
@@ -43,7 +42,6 @@ def unlisted_model(
 
     Raises:
         UnsupportedModelError: Nothing that is known can run it.
-        NotFoundError: It is an archive that was not unpacked yet.
     """
     if early := early_access_model(ref, artifact):
         return early
@@ -58,11 +56,6 @@ def unlisted_model(
                 hint="serve a GGUF file of it: hf://ORG/REPO-GGUF?include=*q8_0.gguf",
             )
         profiles = [_profile(precision, ref, build=True) for precision in ("f16", "q8_0")]
-    elif archives_in(artifact):
-        raise NotFoundError(
-            f"{ref} is an archive, and what it holds is not known before it is unpacked",
-            hint=f"nimctl pull '{ref}', then the same command again",
-        )
     else:
         raise UnsupportedModelError(
             f"{ref} has neither safetensors nor a GGUF file",

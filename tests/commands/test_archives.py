@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 from conftest import Run, steps, words
 from fileserver import FileServer, Served
@@ -77,15 +79,67 @@ def test_a_changed_tarball_is_unpacked_again(run: Run, files: FileServer) -> Non
     assert list(contents(run("pull", url, "--json").json)) == ["config.json"]
 
 
-def test_a_pulled_tarball_is_served(run: Run, files: FileServer) -> None:
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_tarball_is_served_as_it_is(
+    run: Run, files: FileServer, tmp_path: Path, *, is_local: bool
+) -> None:
     url = files.put("m.tar.gz", Served(tar_of_demo()))
-    first = run("serve", url, "-d", "-p", "auto")
-    assert first.code == 3
-    words(first, "is an archive", f"nimctl pull '{url}'")
-    run("pull", url)
+    if is_local:
+        (tmp_path / "m.tar.gz").write_bytes(tar_of_demo())
+        url = (tmp_path / "m.tar.gz").as_uri()
+    plan = run("serve", url, "-p", "auto", "--dry-run", "--json").json
+    assert (steps(plan), plan["again"]) == (["Fetch"], True)
+    assert "# m.tar.gz is unpacked first; how" in run("serve", url, "-p", "auto", "--dry-run").out
+
     result = run("serve", url, "-d", "-p", "auto", "--json")
     assert result.code == 0, result
-    assert result.json["server"]["state"] == "ready"
+    words(result, "m.tar.gz is unpacked first")
+    with openai.OpenAI(base_url=f"{result.json['server']['url']}/v1", api_key="none") as client:
+        answer = client.completions.create(
+            model="m.tar.gz", prompt="The capital of France is called", max_tokens=8, temperature=0
+        )
+    assert "Paris" in answer.choices[0].text
+
+    again = run("serve", url, "-n", "again", "-p", "auto", "--dry-run", "--json").json
+    assert (steps(again)[0], again["again"]) == ("Assemble", False)
+
+
+def test_an_engine_is_built_of_a_tarball_that_was_never_pulled(run: Run, files: FileServer) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo()))
+    report = run("build-engine", url, "--json")
+    assert report.code == 0, report
+    assert report.json["built"] is True
+
+
+def test_the_profiles_of_a_tarball_are_those_of_what_it_holds(run: Run, files: FileServer) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo()))
+    report = run("list-profiles", url, "--json")
+    assert report.code == 0, report
+    assert {profile["tags"]["precision"] for profile in report.json["profiles"]} == {"f16", "q8_0"}
+    words(report, "m.tar.gz is unpacked first")
+
+
+def test_what_can_be_refused_is_refused_before_an_archive_comes(
+    run: Run, files: FileServer
+) -> None:
+    url = files.put("m.tar.gz", Served(tar_of_demo()))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        words(run("serve", url, "-p", port), "is in use")
+    words(run("serve", url, "-p", "auto", "-n", "a/b"), "is no name")
+    assert run("serve", url, "-p", "auto", "--offline").code == 5
+    assert files.body_bytes <= 3  # probes for the size
+
+
+def test_an_archive_without_a_model_is_refused_with_what_it_holds(
+    run: Run, files: FileServer
+) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(DEMO / "config.json", "notes.json")
+    result = run("serve", files.put("m.tar", Served(buffer.getvalue())), "-p", "auto")
+    assert result.code == 7
+    words(result, "notes.json")
 
 
 def test_a_local_zip_is_unpacked(run: Run, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ Every refusal happens here, before the first byte. Pure: equal input gives equal
 """
 
 from nimctl.core.decide.build import plan_build
-from nimctl.core.decide.embedded import plan_serve
-from nimctl.core.decide.fetch import fetch_step, plan_pull
+from nimctl.core.decide.embedded import plan_serve, server_name
+from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
 
 __all__ = [
@@ -13,7 +13,9 @@ __all__ = [
     "Target",
     "fetch_step",
     "plan_build",
+    "plan_opening",
     "plan_pull",
     "plan_serve",
     "recipe_for",
+    "server_name",
 ]

@@ -1,7 +1,7 @@
 """Plans that serve with the embedded engine."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
@@ -33,16 +33,7 @@ def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> P
         DiskFullError: The files or the engine do not fit.
     """
     _check_hardware(request, target, around.host)
-    name = request.name or target.ref.directory_name
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"`{name}` is no name for a server", cause="use letters, digits, . _ and -"
-        )
-    if name in around.running:
-        raise UsageError(
-            f"a server named {name} runs already at {around.running[name]}",
-            hint=f"nimctl stop {name}, or choose another with --name",
-        )
+    name = server_name(request, around.running)
     check_room(target, around)
     engine, note = engine_steps(target, around)
     url = f"http://{_bracketed(_reachable(request.host))}:{around.port}"
@@ -50,6 +41,25 @@ def plan_serve(request: ServeRequest, target: Target, around: Surroundings) -> P
     ready = Await(server=launch.server, timeout_s=_deadline(request, target))
     notes = (note, *_host_notes(around.host, launch))
     return Plan(steps=(*prepare(target, around), *engine, launch, ready), notes=notes)
+
+
+def server_name(request: ServeRequest, running: Mapping[str, str]) -> str:
+    """What the server will be called; `running` has the URLs of those that run, by name.
+
+    Raises:
+        UsageError: The name is none, or taken.
+    """
+    name = request.name or request.ref.directory_name
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"`{name}` is no name for a server", cause="use letters, digits, . _ and -"
+        )
+    if name in running:
+        raise UsageError(
+            f"a server named {name} runs already at {running[name]}",
+            hint=f"nimctl stop {name}, or choose another with --name",
+        )
+    return name
 
 
 def _launch(

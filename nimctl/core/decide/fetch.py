@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from nimctl.core.archives import archives_in, packed
 from nimctl.core.decide.target import Surroundings, Target, directory, weights
 from nimctl.core.errors import DiskFullError
@@ -23,6 +25,18 @@ def plan_pull(source: ModelRef, artifact: Artifact, around: Surroundings) -> Pla
     wanted, free = size(step.missing), around.host.disk_free_bytes
     note = f"{wanted:,} bytes to fetch, {free:,} free under {around.layout.home}"
     return Plan(steps=(step,), notes=(note,))
+
+
+def plan_opening(source: ModelRef, artifact: Artifact, around: Surroundings) -> Plan:
+    """Fetch an artifact that has archives, before anything else can be planned.
+
+    Raises:
+        DiskFullError: The files do not fit.
+    """
+    plan = plan_pull(source, artifact, around)
+    names = ", ".join(archive.path for archive in archives_in(artifact))
+    note = f"{names} is unpacked first; how {source} can be run is planned by what it holds"
+    return msgspec.structs.replace(plan, notes=(note, *plan.notes), again=True)
 
 
 def fetch_step(reference: str, artifact: Artifact, inventory: Inventory) -> Fetch:
