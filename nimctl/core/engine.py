@@ -9,16 +9,20 @@ class EngineRecipe(Value):
     """How to build an engine, without the model that it is built from.
 
     `builder` names the program and version that builds; `limits` are the engine's fixed sizes
-    (tokens, sequences); GPU fields are None for engines that run on any CPU.
+    (tokens, sequences); `flags` decide what comes out of the build; `calibration` is the sha256 of
+    the texts that quantisation used. GPU fields are None for engines that run on any CPU.
     """
 
     backend: str
     precision: str
     builder: str
+    strategy: str | None = None
     tp: int = 1
     pp: int = 1
+    kv_cache: str | None = None
     limits: dict[str, int] = {}
     flags: dict[str, str] = {}
+    calibration: str | None = None
     tensorrt_version: str | None = None
     compute_capability: str | None = None
     gpu: str | None = None
@@ -39,7 +43,8 @@ class EngineFile(Value):
 class Engine(Value):
     """The content of `engine.json`, written beside the engine's files.
 
-    `created` is an RFC 3339 time in UTC.
+    `created` is an RFC 3339 time in UTC. `image` is the digest of the image that built it, where
+    one did; the key names the release in it.
     """
 
     schema_version: int = 1
@@ -49,3 +54,9 @@ class Engine(Value):
     recipe: EngineRecipe
     created: str
     files: tuple[EngineFile, ...]
+    image: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files together."""
+        return sum(file.size for file in self.files)

@@ -1,0 +1,116 @@
+"""In what two engines differ, and whether one can serve in place of the other."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from nimctl.core.engine import Engine, EngineRecipe
+from nimctl.core.errors import HardwareError
+from nimctl.core.value import Value
+
+# The most decisive first: a GPU that is another one explains everything that follows from it.
+_DECISIVE = (
+    "backend",
+    "strategy",
+    "compute_capability",
+    "gpu",
+    "tensorrt_version",
+    "builder",
+    "precision",
+    "tp",
+    "pp",
+    "kv_cache",
+    "calibration",
+    "limits",
+    "flags",
+)
+_TITLES = {
+    "compute_capability": "compute capability",
+    "gpu": "GPU",
+    "tensorrt_version": "TensorRT version",
+    "tp": "tensor parallelism",
+    "pp": "pipeline parallelism",
+    "kv_cache": "KV cache",
+    "calibration": "calibration data",
+}
+
+
+class Difference(Value):
+    """A field in which an engine is not what is needed; None where one of them has none."""
+
+    field: str
+    needed: str | None
+    found: str | None
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"its {self.field} is {self.found or 'none'}, needed is {self.needed or 'none'}"
+
+
+class MismatchError(HardwareError):
+    """There is an engine, and it is not for this."""
+
+
+def differences(needed: EngineRecipe, found: EngineRecipe) -> tuple[Difference, ...]:
+    """In what an engine is not as needed, the most decisive field first; empty when it is."""
+    return tuple(_differences(needed, found))
+
+
+def obstacles(needed: EngineRecipe, found: EngineRecipe) -> tuple[Difference, ...]:
+    """What stands against serving with an engine that was built elsewhere or otherwise.
+
+    Larger limits and other tuning are no obstacle; the GPU, the versions, the precision and how it
+    is divided are.
+    """
+    limits = {name: min(limit, found.limits.get(name, 0)) for name, limit in needed.limits.items()}
+    adjusted = msgspec.structs.replace(
+        found,
+        flags=needed.flags,
+        kv_cache=needed.kv_cache,
+        calibration=needed.calibration,
+        limits=limits,
+    )
+    return differences(needed, adjusted)
+
+
+def check_usable(
+    needed: EngineRecipe, engine: Engine, model: str, model_digest: str | None = None
+) -> None:
+    """Refuse an engine that is not for this, before anything loads it.
+
+    Raises:
+        MismatchError: It names the one field that decides, and the command that mends it.
+    """
+    found = obstacles(needed, engine.recipe)
+    if model_digest is not None and model_digest != engine.model_digest:
+        other = Difference(field="model", needed=model_digest[:12], found=engine.model_digest[:12])
+        found = (other, *found)
+    if not found:
+        return
+    more = f"; it differs in {len(found)} fields, this one decides" if len(found) > 1 else ""
+    raise MismatchError(
+        f"the engine {engine.key[:12]} is not for this: {found[0].words}",
+        cause=f"it was built by {engine.recipe.builder} on {engine.created[:10]}{more}",
+        hint=f"nimctl build-engine {model}",
+    )
+
+
+def _differences(needed: EngineRecipe, found: EngineRecipe) -> Iterator[Difference]:
+    for field in _DECISIVE:
+        left, right = getattr(needed, field), getattr(found, field)
+        title = _TITLES.get(field, field)
+        if isinstance(left, dict):
+            for name in sorted({*left, *right}):
+                if left.get(name) != right.get(name):
+                    yield _difference(name, left.get(name), right.get(name))
+        elif left != right:
+            yield _difference(title, left, right)
+
+
+def _difference(field: str, needed: object, found: object) -> Difference:
+    return Difference(
+        field=field,
+        needed=None if needed is None else str(needed),
+        found=None if found is None else str(found),
+    )
