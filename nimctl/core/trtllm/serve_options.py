@@ -1,0 +1,79 @@
+"""What the PyTorch backend is served with on one kind of GPU: options file and warm caches.
+
+The keys are those of NVIDIA/TensorRT-LLM, examples/configs/curated/llama-3.3-70b.yaml at 25a0210a;
+the file is for `trtllm-serve --extra_llm_api_options`, and wins over the command line.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from nimctl.core.memory.gpu import KV_FRACTION, KV_FRACTION_WITH_DISPLAY
+from nimctl.core.trtllm.limits import EngineLimits
+from nimctl.core.trtllm.subject import KvCache, Subject
+from nimctl.core.value import canonical_json
+
+OPTIONS_FILE = "llm-options.yaml"
+CACHE = "/cache"
+
+Options: TypeAlias = Mapping[str, "int | float | str | bool | Options"]
+
+
+def options_for(subject: Subject, limits: EngineLimits, kv_cache: KvCache) -> Options:
+    """The options for a subject's GPUs."""
+    shows = any(gpu.drives_display for gpu in subject.gpus)
+    return {
+        "max_batch_size": limits.max_batch_size,
+        "max_num_tokens": limits.max_num_tokens,
+        "max_seq_len": limits.max_seq_len,
+        "tensor_parallel_size": subject.profile.tp,
+        "pipeline_parallel_size": subject.profile.pp,
+        "cuda_graph_config": {"enable_padding": True, "max_batch_size": limits.max_batch_size},
+        "kv_cache_config": {
+            "dtype": kv_cache,
+            "free_gpu_memory_fraction": KV_FRACTION_WITH_DISPLAY if shows else KV_FRACTION,
+        },
+    }
+
+
+def as_yaml(options: Options) -> str:
+    """A YAML document of nested maps of plain words and numbers."""
+    return "".join(f"{line}\n" for line in _lines(options, ""))
+
+
+def cache_key(
+    image_digest: str, gpu: str, compute_capability: str, model_digest: str, options: Options
+) -> str:
+    """What warm caches may be reused under.
+
+    TensorRT-LLM's autotuner stores version and device in its file and checks neither when it loads
+    it (NVIDIA/TensorRT-LLM#17664), so that all of it has to be in the name.
+    """
+    depends = [image_digest, gpu, compute_capability, model_digest, options]
+    return hashlib.sha256(canonical_json(depends)).hexdigest()
+
+
+def cache_environment() -> dict[str, str]:
+    """Variables that make a server keep its caches under CACHE.
+
+    The autotuner's file has the rank appended and is off unless named (NVIDIA/TensorRT-LLM#7738);
+    the others are where FlashInfer, PyTorch and Triton compile kernels to.
+    """
+    return {
+        "TLLM_AUTOTUNER_CACHE_PATH": f"{CACHE}/autotuner.json",
+        "FLASHINFER_WORKSPACE_BASE": CACHE,
+        "TORCH_EXTENSIONS_DIR": f"{CACHE}/torch_extensions",
+        "TRITON_CACHE_DIR": f"{CACHE}/triton",
+        "XDG_CACHE_HOME": f"{CACHE}/xdg",
+    }
+
+
+def _lines(options: Options, indent: str) -> Iterator[str]:
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{key}:"
+            yield from _lines(value, f"{indent}  ")
+        elif isinstance(value, bool):
+            yield f"{indent}{key}: {'true' if value else 'false'}"
+        else:
+            yield f"{indent}{key}: {value}"

@@ -1,0 +1,207 @@
+"""What cannot succeed is refused before the build, with the numbers."""
+
+import msgspec
+import pytest
+from trtllm_subjects import CALIBRATION, GIB, SHOP, gpus, host, subject
+
+from nimctl.core.containers import Image
+from nimctl.core.errors import (
+    ContainerEngineError,
+    DiskFullError,
+    HardwareError,
+    NimctlError,
+    UsageError,
+)
+from nimctl.core.machine import ContainerEngine, Host
+from nimctl.core.trtllm.design import design
+from nimctl.core.trtllm.machine import check_same_gpu, choose_gpus
+from nimctl.core.trtllm.preflight import Surveyed, preflight
+from nimctl.core.trtllm.releases import (
+    BUILDER_IMAGE,
+    builder_name,
+    builds_engines,
+    release,
+    version_of_image,
+)
+from nimctl.core.trtllm.subject import BuildOptions, Subject
+
+DOCKER = ContainerEngine(
+    kind="docker",
+    version="28",
+    endpoint="unix:///var/run/docker.sock",
+    architecture="amd64",
+    nvidia_runtime=True,
+)
+CALIBRATED = BuildOptions(calibration=CALIBRATION)
+H100 = host(*gpus("h100_sxm"))
+
+
+def surveyed(machine: Host, *, image: Image | None = None) -> Surveyed:
+    return Surveyed(
+        host=msgspec.structs.replace(machine, container_engine=DOCKER),
+        release=release("1.2.1"),
+        in_container=True,
+        home="/srv/nimctl",
+        image_reference=BUILDER_IMAGE,
+        image=image,
+    )
+
+
+def check(
+    one: Subject, machine: Host = H100, options: BuildOptions = CALIBRATED
+) -> tuple[str, ...]:
+    made = design(one, options, SHOP)
+    return preflight(one, options, made.job.commands, surveyed(machine))
+
+
+def test_a_machine_with_enough_of_everything_is_told_what_it_takes() -> None:
+    notes = check(subject("fp8"))
+    said = "\n".join(notes)
+    assert f"image {BUILDER_IMAGE} is not here, about 16 GB to pull (inferred)" in said
+    assert "GiB free on each GPU are needed to build" in said
+    assert "of disk are needed while it runs" in said
+    assert "WARNING" not in said
+
+
+def test_an_image_that_is_here_is_said_to_be() -> None:
+    image = Image(reference=BUILDER_IMAGE, id="sha256:1", architecture="amd64", size=30 * GIB)
+    one = subject("bf16")
+    made = design(one, BuildOptions(), SHOP)
+    notes = preflight(one, BuildOptions(), made.job.commands, surveyed(H100, image=image))
+    assert notes[0] == f"image {BUILDER_IMAGE} is here, 30.0 GiB"
+
+
+def busy(free_gib: int) -> Subject:
+    one = subject("fp8")
+    (gpu,) = one.gpus
+    taken = msgspec.structs.replace(gpu, memory_free_bytes=free_gib * GIB)
+    return msgspec.structs.replace(one, gpus=(taken,))
+
+
+@pytest.mark.parametrize(
+    ("one", "machine", "options", "kind", "words"),
+    [
+        (busy(8), H100, CALIBRATED, HardwareError, "8.0 GiB are free"),
+        (
+            subject("fp8"),
+            host(*gpus("h100_sxm"), memory_gib=12),
+            CALIBRATED,
+            HardwareError,
+            "15 GiB of host memory, 12 GiB are free",
+        ),
+        (
+            subject("fp8"),
+            host(*gpus("h100_sxm"), disk_gib=10),
+            CALIBRATED,
+            DiskFullError,
+            "10.0 GiB are free under /srv/nimctl",
+        ),
+        (subject("fp8"), H100, BuildOptions(), UsageError, "--calib FILE"),
+        (
+            subject("fp8"),
+            H100,
+            BuildOptions(calibration=msgspec.structs.replace(CALIBRATION, path="/d/texts.doc")),
+            UsageError,
+            "the builder reads .json, .jsonl",
+        ),
+        (
+            subject("fp8"),
+            H100,
+            BuildOptions(calibration=msgspec.structs.replace(CALIBRATION, size=0)),
+            UsageError,
+            "is empty",
+        ),
+        (
+            subject("bf16", gpu="rtx_4090"),
+            host(*gpus("rtx_4090"), driver="535.129.03"),
+            BuildOptions(),
+            HardwareError,
+            "needs driver 580 or later, which is inferred",
+        ),
+    ],
+)
+def test_what_cannot_succeed_is_refused(
+    one: Subject, machine: Host, options: BuildOptions, kind: type[NimctlError], words: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        check(one, machine, options)
+    assert words in f"{caught.value.message} {caught.value.cause} {caught.value.hint}"
+
+
+def test_an_old_driver_of_a_data_centre_gpu_is_a_warning() -> None:
+    notes = check(subject("bf16"), host(*gpus("h100_sxm"), driver="535.129.03"))
+    assert any(note.startswith("WARNING: driver 535.129.03") for note in notes)
+
+
+def test_little_host_memory_is_a_warning() -> None:
+    notes = check(subject("bf16"), host(*gpus("h100_sxm"), memory_gib=32))
+    assert any("45 GiB are what such builds are documented with" in note for note in notes)
+
+
+def test_16_bits_need_no_calibration_data() -> None:
+    assert check(subject("bf16"), options=BuildOptions())
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [(None, "no container engine here"), ({"nvidia_runtime": False}, "cannot hand GPUs")],
+)
+def test_a_container_engine_without_gpus_is_refused(
+    engine: dict[str, bool] | None, words: str
+) -> None:
+    one = subject("bf16")
+    found = msgspec.structs.replace(DOCKER, **engine) if engine else None
+    around = surveyed(H100)
+    without = msgspec.structs.replace(
+        around, host=msgspec.structs.replace(around.host, container_engine=found)
+    )
+    with pytest.raises(ContainerEngineError, match=words):
+        preflight(one, BuildOptions(), (), without)
+
+
+def test_the_gpus_with_most_room_of_the_best_kind_are_chosen() -> None:
+    small = gpus("l4", 2)
+    first, second, third = gpus("h100_sxm", 3)
+    taken = msgspec.structs.replace(second, memory_free_bytes=GIB)
+    machine = host(*small, first, taken, third)
+    assert choose_gpus(machine, 2) == (first, third)
+    assert choose_gpus(machine, 2, "l4") == small
+
+
+def test_too_few_identical_gpus_are_refused() -> None:
+    machine = host(*gpus("l4", 1), *gpus("h100_sxm", 1))
+    with pytest.raises(HardwareError) as caught:
+        choose_gpus(machine, 2)
+    assert "1 x NVIDIA L4, 1 x NVIDIA H100 80GB HBM3" in (caught.value.cause or "")
+
+
+def test_an_engine_is_not_built_for_a_gpu_that_is_not_here() -> None:
+    check_same_gpu(subject(), H100)
+    with pytest.raises(HardwareError, match="NVIDIA L40S cannot be built on this machine"):
+        check_same_gpu(subject(gpu="l40s"), H100)
+
+
+@pytest.mark.parametrize(
+    ("image", "version", "name"),
+    [
+        (BUILDER_IMAGE, "1.2.1", "tensorrt_llm 1.2.1"),
+        ("registry.local:5000/nvidia/tensorrt-llm/release:1.3.0rc20", "1.3.0rc20", None),
+        (f"{BUILDER_IMAGE}@sha256:{'a' * 64}", "1.2.1", "tensorrt_llm 1.2.1"),
+        ("localhost:5000/own/builder:1.2.1-patched", "1.2.1", "localhost:5000/own/builder:1.2.1-p"),
+    ],
+)
+def test_the_release_is_in_the_tag_of_the_image(image: str, version: str, name: str | None) -> None:
+    assert version_of_image(image) == version
+    assert builder_name(image).startswith(name or f"tensorrt_llm {version}")
+
+
+def test_a_tag_that_is_no_version_is_refused() -> None:
+    with pytest.raises(UsageError, match="does not say which TensorRT-LLM it holds"):
+        version_of_image("nvcr.io/nvidia/tensorrt-llm/release:latest")
+
+
+def test_engines_end_with_the_release_that_removed_them() -> None:
+    can = ["0.21.0", "1.0.0", "1.2.1", "1.2.1.post1", "1.3.0rc0", "1.3.0rc20"]
+    cannot = ["1.3.0rc21", "1.3.0rc22", "1.3.0", "1.4.0rc1"]
+    assert [builds_engines(version) for version in can] == [True] * len(can)
+    assert [builds_engines(version) for version in cannot] == [False] * len(cannot)
