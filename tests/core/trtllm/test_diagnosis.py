@@ -10,8 +10,8 @@ LOADS = [
     (
         (
             "[TRT] [E] IRuntime::deserializeCudaEngine: Error Code 6: API Usage Error (The "
-            "engine plan file is generated on an incompatible device, expecting compute 9.0 got compute "
-            "8.9, please rebuild.)"
+            "engine plan file is generated on an incompatible device, expecting compute 9.0 got "
+            "compute 8.9, please rebuild.)"
         ),
         "built for compute capability 9.0, this GPU has 8.9",
     ),
