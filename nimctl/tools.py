@@ -43,17 +43,21 @@ class Tools:
         offline: bool = False,
         connections: int | None = None,
         max_rate: int | None = None,
+        machine: "Host | None" = None,
     ) -> None:
         self.settings = settings
         self.offline = offline
         self._connections = connections
         self._max_rate = max_rate
+        self._machine = machine
         self.layout = Layout(home=settings.home)
         self.python = sys.executable
         self._registries: dict[str, Registry] = {}
 
     def host(self) -> "Host":
-        """Observe this machine."""
+        """Observe this machine, or tell of the one that is planned for."""
+        if self._machine is not None:
+            return self._machine
         from nimctl.host.observe import observe
         from nimctl.host.probe import Sources
 

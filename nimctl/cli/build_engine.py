@@ -6,8 +6,10 @@ import click
 
 from nimctl.cli.options import (
     dry_run_option,
+    machine_options,
     model_argument,
     offline_option,
+    only_planned,
     output_options,
     parse_reference,
     wish_options,
@@ -15,6 +17,7 @@ from nimctl.cli.options import (
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
+    from nimctl.core.machine import Host
     from nimctl.core.profile import Wish
     from nimctl.settings import Settings
 
@@ -28,6 +31,7 @@ kept under a key of all that it depends on, and built once.""",
 )
 @model_argument
 @wish_options
+@machine_options()
 @offline_option
 @dry_run_option
 @output_options
@@ -37,6 +41,7 @@ def command(
     model: str,
     *,
     wish: "Wish",
+    machine: "Host | None",
     offline: bool,
     dry_run: bool,
     output: "Output",
@@ -50,8 +55,9 @@ def command(
     from nimctl.core.requests import BuildRequest
     from nimctl.tools import Tools
 
+    only_planned(machine, dry_run=dry_run)
     request = BuildRequest(ref=parse_reference(model), wish=wish)
-    with Tools(settings, offline=offline) as tools:
+    with Tools(settings, offline=offline, machine=machine) as tools:
         plan = api.plan_build(request, tools)
         if dry_run:
             show(plan, tools, output)

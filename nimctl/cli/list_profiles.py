@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import offline_option, output_options, parse_reference
+from nimctl.cli.options import machine_options, offline_option, output_options, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,20 +21,29 @@ if TYPE_CHECKING:
     "list-profiles",
     help="""Show the ways to run a model on this machine, with reasons.
 
-Without MODEL, show the whole catalogue. An asterisk marks the profile that serve would take.""",
+Without MODEL, show the whole catalogue. An asterisk marks the profile that serve would take. --gpu
+and --host show what another machine could run.""",
 )
 @click.argument("model", metavar="[MODEL]", required=False)
+@machine_options()
 @offline_option
 @output_options
 @click.pass_obj
-def command(settings: "Settings", model: str | None, *, offline: bool, output: "Output") -> None:
+def command(
+    settings: "Settings",
+    model: str | None,
+    *,
+    machine: "Host | None",
+    offline: bool,
+    output: "Output",
+) -> None:
     """Judge and print."""
     from nimctl import api
     from nimctl.cli.opening import carry_out
     from nimctl.core.reports import CatalogueList, ProfileList
     from nimctl.tools import Tools
 
-    with Tools(settings, offline=offline) as tools:
+    with Tools(settings, offline=offline, machine=machine) as tools:
         host = tools.host()
         models: tuple[Model, ...]
         if model:

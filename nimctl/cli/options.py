@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from nimctl.core.machine import Host
     from nimctl.core.profile import Wish
     from nimctl.core.refs import ModelRef
 
@@ -75,6 +78,59 @@ def dry_run_option(function: Command) -> Command:
     )(function)
 
 
+def machine_options(*file_options: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--gpu`, `--host`: handed on as `machine`, the Host to plan for, None for this one.
+
+    `file_options` are other names for `--host`, where that means something else.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapper(
+            *args: Any, gpus: tuple[str, ...], host_file: "BinaryIO | None", **kw: Any
+        ) -> Any:
+            return function(*args, machine=_machine(gpus, host_file), **kw)
+
+        for option in (
+            click.option(
+                *(file_options or ("--host",)),
+                "host_file",
+                type=click.File("rb"),
+                metavar="FILE",
+                help="Plan for the machine that `doctor --json` printed; - is stdin.",
+            ),
+            click.option(
+                "--gpu",
+                "gpus",
+                multiple=True,
+                metavar="GPU[:COUNT]",
+                shell_complete=complete_gpu,
+                help="Plan for other hardware, such as h100_sxm:8; may be repeated.",
+            ),
+        ):
+            wrapper = option(wrapper)
+        return wrapper
+
+    return decorate
+
+
+def only_planned(machine: "Host | None", *, dry_run: bool) -> None:
+    """Refuse to act on a machine that is only planned for."""
+    from nimctl.core.errors import UsageError
+
+    if machine is not None and not dry_run:
+        raise UsageError(
+            "a plan for other hardware can only be printed", hint="add --dry-run to --gpu or a host"
+        )
+
+
+def complete_gpu(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Keys of GPUs, for shell completion."""
+    from nimctl.core.gpus import keys
+
+    return [key for key in keys() if key.startswith(incomplete.lower())]
+
+
 def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the catalogue, for shell completion."""
     from nimctl.settings import load
@@ -109,3 +165,16 @@ def _wish(profile: str | None, backend: str | None, precision: str | None) -> "W
     from nimctl.core.profile import Wish
 
     return Wish(profile=profile, backend=backend, precision=precision)
+
+
+def _machine(gpus: tuple[str, ...], host_file: "BinaryIO | None") -> "Host | None":
+    from nimctl.core.errors import UsageError
+    from nimctl.core.planned import planned_host, read_host
+
+    if gpus and host_file is not None:
+        raise UsageError(
+            "--gpu and a host's file both say what to plan for", hint="give one of them"
+        )
+    if host_file is not None:
+        return read_host(host_file.read())
+    return planned_host(gpus) if gpus else None

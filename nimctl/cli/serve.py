@@ -8,8 +8,10 @@ import click
 
 from nimctl.cli.options import (
     dry_run_option,
+    machine_options,
     model_argument,
     offline_option,
+    only_planned,
     output_options,
     parse_reference,
     wish_options,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from nimctl.cli.render import Output
     from nimctl.cli.timings import Stopwatch
+    from nimctl.core.machine import Host
     from nimctl.core.plan import Plan
     from nimctl.core.profile import Wish
     from nimctl.core.reports import ServerReport
@@ -70,6 +73,7 @@ go to the engine as they are.""",
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), help="Seconds to be ready.")
 @click.option("--timings", is_flag=True, help="Print where the time until ready went.")
 @wish_options
+@machine_options("--host-file")
 @offline_option
 @dry_run_option
 @output_options
@@ -81,6 +85,7 @@ def command(
     model: str,
     *,
     wish: "Wish",
+    machine: "Host | None",
     no_auth: bool,
     timings: bool,
     offline: bool,
@@ -97,9 +102,10 @@ def command(
     from nimctl.core.requests import ServeRequest
     from nimctl.tools import Tools
 
+    only_planned(machine, dry_run=dry_run)
     fields = {"ref": parse_reference(model), "wish": wish, "auth": not no_auth, **options}
     request = msgspec.convert(fields, ServeRequest)
-    with Tools(settings, offline=offline) as tools:
+    with Tools(settings, offline=offline, machine=machine) as tools:
         plan = api.plan_serve(request, tools)
         if dry_run:
             show(plan, tools, output)

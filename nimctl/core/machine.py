@@ -114,7 +114,8 @@ class Host(Value):
 
     `gpus` are those that can be used: a GPU in MIG mode is replaced by its slices. `troubles` are
     what was found broken, such as a driver that does not answer; `container_engine` is
-    None when there is none, or none was looked for.
+    None when there is none, or none was looked for. A machine that is `planned` was never seen:
+    all but its GPUs is taken to suffice.
     """
 
     schema_version: int = 1
@@ -130,3 +131,4 @@ class Host(Value):
     embedded: EmbeddedRuntime = EmbeddedRuntime()
     container_engine: ContainerEngine | None = None
     troubles: tuple[Trouble, ...] = ()
+    planned: bool = False

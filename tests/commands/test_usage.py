@@ -150,10 +150,11 @@ def completions(environ: dict[str, str], *words: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
 
-def test_completion_knows_commands_models_and_flags(environ: dict[str, str]) -> None:
+def test_completion_knows_commands_models_flags_and_gpus(environ: dict[str, str]) -> None:
     assert "list-profiles" in completions(environ, "li")
     assert completions(environ, "serve", "cap") == ["capitals-demo"]
     assert "--max-model-len" in completions(environ, "serve", "--max")
+    assert completions(environ, "list-profiles", "--gpu", "H100_P") == ["h100_pcie"]
 
 
 def test_verbose_names_every_step(run: Run) -> None:

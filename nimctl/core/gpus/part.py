@@ -18,8 +18,10 @@ class GpuPart(Value):
     `key` is nimctl's name, `names` are what NVML calls it, `pci_devices` the device ids in hex of
     vendor 10de, the usual one first. `memory_mib` is what NVML reports as the total; where
     `memory_source` is None it is the nominal size, which is a few percent more. Parts with
-    `unified_memory` use the host's, and `memory_mib` is None. `nim_tags` are values of NIM's tag
-    `gpu` that mean this part, in lower case. `unverified` names the fields that no source confirms.
+    `unified_memory` use the host's; `memory_mib` is then the host's, or None where hosts differ.
+    `nvlink` tells that the boards it sits on connect all their GPUs. `nim_tags` are values of
+    NIM's tag `gpu` that mean this part, in lower case. `unverified` names the fields that no
+    source confirms.
     """
 
     key: str
@@ -29,6 +31,7 @@ class GpuPart(Value):
     memory_mib: int | None = None
     memory_source: str | None = None
     unified_memory: bool = False
+    nvlink: bool = False
     nim_tags: tuple[str, ...] = ()
     source: str = PCI_IDS
     name_source: str = KERNEL_MODULES

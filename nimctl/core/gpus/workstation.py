@@ -149,7 +149,16 @@ WORKSTATION: tuple[GpuPart, ...] = (
         24576,
         capability_source=SAME_CHIP,
     ),
-    part("gb10", "NVIDIA GB10", "2e12", "12.1", None, unified_memory=True),
+    # What Linux on a DGX Spark has in all: 127,600,748 kB.
+    part(
+        "gb10",
+        "NVIDIA GB10",
+        "2e12",
+        "12.1",
+        124610,
+        memory_source="https://github.com/XuehaiPan/nvitop/pull/208",
+        unified_memory=True,
+    ),
     part(
         "jetson_thor",
         "NVIDIA Thor",
