@@ -3,7 +3,8 @@
 Only this module reads the environment.
 
 A flag is set for all runs by `NIMCTL_<COMMAND>_<FLAG>` or by `flag = …` under `[command]` in
-`$XDG_CONFIG_HOME/nimctl/config.toml`; `home` at its top sets `NIMCTL_HOME`.
+`$XDG_CONFIG_HOME/nimctl/config.toml`; `home` at its top sets `NIMCTL_HOME`, and `[mirrors]` maps
+`ngc` and `hf` to mirrors, as do `NIMCTL_MIRROR_NGC` and `NIMCTL_MIRROR_HF`.
 """
 
 import os
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from nimctl import credentials
+from nimctl.core.aws import AwsKey, AwsSettings
 from nimctl.core.containers import EngineAccess
 from nimctl.core.errors import UsageError
 from nimctl.core.value import Value
 from nimctl.credentials import Credentials
 
 _PREFIX = "NIMCTL_"
+_MIRRORED = ("hf", "ngc")
 _ENVIRONMENT_ONLY = ("NIMCTL_HOME", "NIMCTL_CONFIG")
 
 
@@ -25,7 +28,7 @@ class Settings(Value):
     """What the environment and config.toml say.
 
     `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token`,
-    `ngc_api_key`, `ngc_guest_token` and `logins` are secrets.
+    `ngc_api_key`, `ngc_guest_token`, `logins` and `aws` are or have secrets.
     """
 
     home: str
@@ -45,6 +48,8 @@ class Settings(Value):
     ngc_config: str
     ngc_api_url: str = "https://api.ngc.nvidia.com"
     ngc_auth_url: str = "https://authn.nvidia.com"
+    mirrors: dict[str, str] = {}
+    aws: AwsSettings
     proxies: dict[str, str] = {}
     ca_file: str | None = None
     netrc_file: str | None = None
@@ -70,6 +75,7 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
     config = _read_config(environ, config_home / "nimctl" / "config.toml")
     home = environ.get("NIMCTL_HOME") or config.pop("home", None) or data_home / "nimctl"
     config.pop("home", None)
+    mirrors = _mirrors(environ, config.pop("mirrors", {}))
     names = {name.upper().replace("-", "_"): name for name in commands}
     kept = config_home / "nimctl" / "credentials.json"
     logins = credentials.load(kept)
@@ -93,6 +99,8 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         or "https://api.ngc.nvidia.com",
         ngc_auth_url=_ngc_url(environ, "NGC_CLI_AUTH_URL", "NGC_AUTH_ENDPOINT")
         or "https://authn.nvidia.com",
+        mirrors=mirrors,
+        aws=_aws(environ, user),
         docker_auth_files=_docker_auth_files(environ, user, config_home),
         container_engine=_container_engine(environ, user),
         proxies=_proxies(environ),
@@ -161,6 +169,52 @@ def _ngc_url(environ: Mapping[str, str], *names: str) -> str | None:
     if value is None or "://" in value:
         return value
     return f"{environ.get('NGC_API_SCHEME') or 'https'}://{value}"
+
+
+def _mirrors(environ: Mapping[str, str], configured: object) -> dict[str, str]:
+    """Scheme to the mirror that stands for its registry.
+
+    NIM_REPOSITORY_OVERRIDE is NIM's own:
+    https://docs.nvidia.com/nim/large-language-models/latest/nim-repository-override.html
+    """
+    if not isinstance(configured, dict) or configured.keys() - set(_MIRRORED):
+        raise UsageError(
+            "`[mirrors]` in config.toml is not understood",
+            cause="it maps these to URLs: " + ", ".join(_MIRRORED),
+        )
+    named = {
+        scheme: _first(environ, f"NIMCTL_MIRROR_{scheme.upper()}", "NIM_REPOSITORY_OVERRIDE")
+        or configured.get(scheme)
+        for scheme in _MIRRORED
+    }
+    given = {scheme: str(url) for scheme, url in named.items() if url}
+    if given:
+        from nimctl.core.mirrors import checked_mirror  # noqa: PLC0415 - most sites have no mirror
+
+        given = {scheme: checked_mirror(url) for scheme, url in given.items()}
+    return given
+
+
+def _aws(environ: Mapping[str, str], user: Path) -> AwsSettings:
+    directory = user / ".aws"
+    access_key_id = _first(environ, "AWS_ACCESS_KEY_ID")
+    secret = _first(environ, "AWS_SECRET_ACCESS_KEY")
+    key = None
+    if access_key_id and secret:
+        key = AwsKey(
+            access_key_id=access_key_id,
+            secret_access_key=secret,
+            session_token=_first(environ, "AWS_SESSION_TOKEN"),
+        )
+    return AwsSettings(
+        key=key,
+        profile=_first(environ, "AWS_PROFILE"),
+        region=_first(environ, "AWS_REGION", "AWS_DEFAULT_REGION"),
+        endpoint=_first(environ, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        credentials_file=environ.get("AWS_SHARED_CREDENTIALS_FILE")
+        or str(directory / "credentials"),
+        config_file=environ.get("AWS_CONFIG_FILE") or str(directory / "config"),
+    )
 
 
 def _docker_auth_files(

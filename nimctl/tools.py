@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from nimctl.core.errors import OfflineError
+from nimctl.core.errors import OfflineError, UsageError
 from nimctl.core.layout import Layout
 from nimctl.settings import Settings
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nimctl.http import Client
     from nimctl.registries.ngc import NgcRegistry
     from nimctl.registries.oci import DockerCredentials, OciPublisher
+    from nimctl.registries.s3 import Buckets
     from nimctl.serving.docker import DockerEngine
     from nimctl.serving.embedded import EmbeddedServers
     from nimctl.store.artifacts import ArtifactStore
@@ -100,16 +101,29 @@ class Tools:
             return LocalRegistry(Path(__file__).parent / "models")
         if self.offline:
             return _Unreachable("--offline is given")
+        if scheme in self.settings.mirrors:
+            return self._mirror(scheme, self.settings.mirrors[scheme])
         makers: dict[str, Callable[[], Registry]] = {
             "ngc": self.ngc,
             "hf": self._hugging_face,
             "oci": self._oci,
             "ollama": self._ollama,
+            "s3": self._s3,
         }
         return makers.get(scheme, self._web)()
 
     def ngc(self) -> "NgcRegistry":
-        """NVIDIA's registry, which also lists versions."""
+        """NVIDIA's registry, which also lists versions.
+
+        Raises:
+            UsageError: A mirror stands for it.
+        """
+        mirror = self.settings.mirrors.get("ngc")
+        if mirror:
+            raise UsageError(
+                f"the mirror {mirror} stands for NGC, and mirrors have no list of versions",
+                hint="unset NIM_REPOSITORY_OVERRIDE and NIMCTL_MIRROR_NGC, also in config.toml",
+            )
         from nimctl.core.ngc import credential
         from nimctl.registries.ngc import NgcRegistry, read_ngc_config
 
@@ -139,6 +153,24 @@ class Tools:
         from nimctl.registries.ollama import OllamaRegistry
 
         return OllamaRegistry(self.http)
+
+    def _s3(self) -> "Registry":
+        from nimctl.registries.s3 import S3Registry
+
+        return S3Registry(self._buckets)
+
+    def _mirror(self, scheme: "Scheme", base: str) -> "Registry":
+        from nimctl.registries.mirrors import BucketMirror, TreeMirror
+
+        if base.startswith("s3://"):
+            return BucketMirror(scheme, base, self._buckets)
+        return TreeMirror(scheme, base, lambda: self.http)
+
+    @cached_property
+    def _buckets(self) -> "Buckets":
+        from nimctl.registries.s3 import Buckets, read_site
+
+        return Buckets(self.http, read_site(self.settings.aws))
 
     def _web(self) -> "Registry":
         from nimctl.registries.web import WebRegistry

@@ -44,7 +44,9 @@ class _Rate(click.ParamType[int]):
     help="""Download a model, verify every byte and keep it in the store.
 
 MODEL is a catalogue name (nimctl list-profiles shows them), hf://ORG/REPO[@REVISION][?include=GLOB],
-https://…[#sha256=HEX], or file:///PATH. An interrupted download goes on where it stopped.""",
+ngc://ORG[/TEAM]/MODEL[:VERSION], oci://HOST/REPOSITORY[:TAG], ollama://NAME[:TAG],
+s3://BUCKET/PREFIX, https://…[#sha256=HEX], or file:///PATH. An interrupted download goes on where
+it stopped.""",
 )
 @model_argument
 @click.option("--include", multiple=True, metavar="GLOB", help="Only these files.")

@@ -58,6 +58,8 @@ def _fetch(file: File, directory: Path) -> Iterator[str]:
     parts = urlsplit(file.url)
     if parts.scheme == "file":
         yield _command("install", "-D", "-m", "644", unquote(parts.path), target)
+    elif parts.scheme == "s3":
+        yield _command("aws", "s3", "cp", f"s3://{parts.netloc}{unquote(parts.path)}", target)
     else:
         yield _command(
             "curl", "--fail", "--location", "--create-dirs", "--output", target, file.url

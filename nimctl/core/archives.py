@@ -11,7 +11,7 @@ from nimctl.core.refs import ModelRef
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".zip")
 # A Hugging Face repository is a directory of files already; an archive in it is one of them.
 _INSIDE = "#!/"
-_SCHEMES = ("https", "http", "ngc", "oci", "file")
+_SCHEMES = ("https", "http", "ngc", "oci", "s3", "file")
 
 
 def archives_in(artifact: Artifact) -> tuple[File, ...]:

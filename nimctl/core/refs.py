@@ -13,7 +13,9 @@ import msgspec
 from nimctl.core.errors import UsageError
 from nimctl.core.value import Value
 
-Scheme = Literal["catalogue", "package", "file", "https", "http", "hf", "ngc", "oci", "ollama"]
+Scheme = Literal[
+    "catalogue", "package", "file", "https", "http", "hf", "ngc", "oci", "ollama", "s3"
+]
 
 _CATALOGUE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HF_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -27,18 +29,23 @@ _OCI_REPOSITORY = re.compile(
 _OCI_REVISION = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}", re.ASCII)
 _OLLAMA_MODEL = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_WITH_GLOBS = ("hf", "ngc", "oci")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the underscores
+# and capitals of older buckets.
+_S3_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]{1,62}", re.ASCII)
+_WITH_GLOBS = ("hf", "ngc", "oci", "s3")
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _FORMS = (
     "a catalogue name, ngc://ORG[/TEAM]/MODEL[:VERSION], hf://ORG/REPO[@REVISION], "
-    "oci://HOST/REPOSITORY[:TAG], ollama://NAME[:TAG], https://…[#sha256=HEX], or file:///PATH"
+    "oci://HOST/REPOSITORY[:TAG], ollama://NAME[:TAG], s3://BUCKET/PREFIX, https://…[#sha256=HEX], "
+    "or file:///PATH"
 )
 
 
 class ModelRef(Value):
     """A name for a model in one registry; `parse` and `str` are inverse.
 
-    `path` is what follows `scheme://`: `org/repo`, an absolute path, or host and path. `include`
+    `path` is what follows `scheme://`: `org/repo`, an absolute path, host and path, or bucket and
+    the beginning of keys, as they are and without escapes. `include`
     and `exclude` are globs over paths or file names; without `include` all files are meant.
     """
 
@@ -126,6 +133,8 @@ class ModelRef(Value):
     @property
     def short_name(self) -> str:
         """What people call the model: the catalogue name, `org/repo`, or the file's stem."""
+        if self.scheme == "s3":
+            return PurePosixPath(self.path).name
         if self.scheme in ("file", "https", "http"):
             return PurePosixPath(unquote(self.path.partition("?")[0])).stem or self.path
         return self.path
@@ -194,6 +203,16 @@ def _parse_ollama(text: str, rest: str) -> ModelRef:
     return ModelRef(scheme="ollama", path=model, revision=tag or None)
 
 
+def _parse_s3(text: str, rest: str) -> ModelRef:
+    location, _, query = rest.partition("?")
+    bucket, _, prefix = location.partition("/")
+    path = f"{bucket}/{prefix}".rstrip("/")
+    if not _S3_BUCKET.fullmatch(bucket) or not path.isprintable():
+        raise UsageError(f"`{text}` is not s3://BUCKET/PREFIX[?include=GLOB]")
+    include, exclude = _globs(text, query)
+    return ModelRef(scheme="s3", path=path, include=include, exclude=exclude)
+
+
 def _parse_web(text: str, rest: str) -> ModelRef:
     scheme: Literal["https", "http"] = "https" if text.startswith("https:") else "http"
     try:
@@ -242,6 +261,7 @@ _PARSERS: dict[str, Callable[[str, str], ModelRef]] = {
     "ngc": _parse_ngc,
     "oci": _parse_oci,
     "ollama": _parse_ollama,
+    "s3": _parse_s3,
     "https": _parse_web,
     "http": _parse_web,
     "file": _parse_file,

@@ -32,16 +32,12 @@ class WebRegistry:
             VerificationError: The file's name is unsafe.
         """
         url = f"{ref.scheme}://{ref.path}"
-        answer = self._client.head(url)
-        if answer.status in _HEAD_REFUSED:
-            answer = self._client.peek(url)
-        if not _is_empty(answer):
-            answer.raise_for_status()
+        answer = described(self._client, url)
         digests: dict[DigestAlgorithm, str] = {"sha256": ref.sha256} if ref.sha256 else {}
         file = File(
             path=safe_name(_offered_name(answer) or _url_name(url)),
             url=url,
-            size=_size(answer),
+            size=stated_size(answer),
             etag=answer.headers.get("etag") or answer.headers.get("last-modified"),
             digests=digests,
         )
@@ -50,6 +46,30 @@ class WebRegistry:
     def locate(self, file: File) -> Location:
         """Say where the file is: where it was."""
         return Location(url=file.url)
+
+
+def described(client: Client, url: str) -> Response:
+    """What a server says about a file, without the file.
+
+    Raises:
+        NotFoundError: There is no such file.
+        AuthError: The server wants credentials.
+        NetworkError: It cannot be reached, or answers nonsense.
+    """
+    answer = client.head(url)
+    if answer.status in _HEAD_REFUSED:
+        answer = client.peek(url)
+    return answer if _is_empty(answer) else answer.raise_for_status()
+
+
+def stated_size(answer: Response) -> int | None:
+    """The file's size in bytes, if the answer has it."""
+    total = _RANGE_TOTAL.fullmatch(answer.headers.get("content-range", ""))
+    if total:
+        return int(total[1])
+    length = answer.headers.get("content-length", "")
+    is_whole = answer.status == 200 and "content-encoding" not in answer.headers  # noqa: PLR2004
+    return int(length) if is_whole and length.isdecimal() else None
 
 
 def _offered_name(answer: Response) -> str | None:
@@ -66,15 +86,6 @@ def _url_name(url: str) -> str:
     return PurePosixPath(unquote(urlsplit(url).path)).name
 
 
-def _size(answer: Response) -> int | None:
-    total = _RANGE_TOTAL.fullmatch(answer.headers.get("content-range", ""))
-    if total:
-        return int(total[1])
-    length = answer.headers.get("content-length", "")
-    is_whole = answer.status == 200 and "content-encoding" not in answer.headers  # noqa: PLR2004
-    return int(length) if is_whole and length.isdecimal() else None
-
-
 def _is_empty(answer: Response) -> bool:
     """Whether no byte could be had because there is none."""
-    return answer.status == 416 and _size(answer) == 0  # noqa: PLR2004 - HTTP's own numbers
+    return answer.status == 416 and stated_size(answer) == 0  # noqa: PLR2004 - HTTP's own numbers

@@ -50,13 +50,21 @@ ollama = st.builds(
     st.from_regex(r"([a-z]{1,8}/)?[a-z0-9][a-z0-9.]{0,8}", fullmatch=True),
     st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
 )
+s3 = st.builds(
+    lambda bucket, prefix, include: ModelRef(
+        scheme="s3", path=f"{bucket}/{prefix}".rstrip("/"), include=tuple(include)
+    ),
+    st.from_regex(r"[a-z0-9][a-z0-9.-]{1,12}[a-z0-9]", fullmatch=True),
+    st.from_regex(r"[\w%+=@ /.-]{0,20}", fullmatch=True),
+    st.lists(st.from_regex(r"[a-z*./]{1,12}", fullmatch=True), max_size=2),
+)
 catalogue = st.builds(
     lambda name: ModelRef(scheme="catalogue", path=name),
     st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True),
 )
 
 
-@given(hubs | paths | webs | ngc | oci | ollama | catalogue)
+@given(hubs | paths | webs | ngc | oci | ollama | s3 | catalogue)
 def test_parse_and_str_are_inverse(ref: ModelRef) -> None:
     assert ModelRef.parse(str(ref)) == ref
 
@@ -70,7 +78,7 @@ def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
     assert ModelRef.parse(str(ref)) == ref
 
 
-@given(hubs | paths | webs | ngc | oci | ollama)
+@given(hubs | paths | webs | ngc | oci | ollama | s3)
 def test_directory_names_are_one_safe_path_part(ref: ModelRef) -> None:
     name = ref.directory_name
     assert "/" not in name
@@ -86,7 +94,10 @@ def test_directory_names_are_one_safe_path_part(ref: ModelRef) -> None:
         ("Capitals-Demo", "use capitals-demo"),
         ("/models/x", "file:///models/x"),
         ("./x", "file://$(realpath ./x)"),
-        ("s3://bucket/model", "s3://"),
+        ("gs://bucket/model", "s3://BUCKET/PREFIX"),
+        ("s3://b", "s3://BUCKET/PREFIX"),
+        ("s3://buck et/x", "s3://BUCKET/PREFIX"),
+        ("s3://bucket/x?versionId=1", "?include=GLOB,GLOB"),
         ("ngc://only-one-part", "ngc://ORG[/TEAM]/MODEL"),
         ("ngc://a/b:", "ngc://ORG[/TEAM]/MODEL"),
         ("oci://host", "oci://HOST/REPOSITORY"),

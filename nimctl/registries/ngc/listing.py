@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hashlib
-import re
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from itertools import zip_longest
 
 import msgspec
 
+from nimctl.core.checksums import read_checksums
 from nimctl.core.errors import NotFoundError, VerificationError
 from nimctl.core.facts import DigestAlgorithm, File
 from nimctl.core.names import checked_digest
@@ -28,7 +28,6 @@ REFUSED_LISTS = (
     HTTPStatus.METHOD_NOT_ALLOWED,
 )
 CHECKSUMS = "checksums.blake3"
-_CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def list_files(api: Api, release: Release) -> tuple[File, ...]:
@@ -80,7 +79,7 @@ def _from_checksums(api: Api, release: Release, refused: Response) -> tuple[File
         api.accept(refused, release)
     listed = (
         File(path=path, url=file_url(api.url, release, path), digests={"blake3": digest})
-        for path, digest in _checksums(answer)
+        for path, digest in _checksums(answer).items()
     )
     own = File(path=CHECKSUMS, url=file_url(api.url, release, CHECKSUMS), size=len(answer.body))
     return (*listed, msgspec.structs.replace(own, digests=_own_digests(answer)))
@@ -93,7 +92,7 @@ def _with_checksums(api: Api, release: Release, files: tuple[File, ...]) -> tupl
         return files
     answer = api.accept(api.ask(api.at.file(release, CHECKSUMS), release), release)
     stated: dict[str, dict[DigestAlgorithm, str]] = {
-        path: {"blake3": digest} for path, digest in _checksums(answer)
+        path: {"blake3": digest} for path, digest in _checksums(answer).items()
     }
     stated[CHECKSUMS] = _own_digests(answer)
     return tuple(
@@ -109,13 +108,12 @@ def _own_digests(answer: Response) -> dict[DigestAlgorithm, str]:
     return {"sha256": hashlib.sha256(answer.body).hexdigest()}
 
 
-def _checksums(answer: Response) -> Iterator[tuple[str, str]]:
-    """Path and blake3 of each line, as `b3sum` writes them."""
-    for line in answer.body.decode(errors="replace").rstrip("\n").split("\n"):
-        found = _CHECKSUM_LINE.fullmatch(line)
-        if not found or "\N{REPLACEMENT CHARACTER}" in line:
-            raise nonsense(answer)
-        yield found[2], found[1]
+def _checksums(answer: Response) -> dict[str, str]:
+    """Path to blake3 in hex."""
+    stated = read_checksums(answer.body)
+    if stated is None:
+        raise nonsense(answer)
+    return stated
 
 
 def _hex(text: str) -> str:
