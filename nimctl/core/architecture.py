@@ -69,6 +69,11 @@ def active_parameters(architecture: Architecture) -> int | None:
     return _outside_experts(architecture) + _experts(architecture, architecture.experts_per_token)
 
 
+def expert_parameters(architecture: Architecture) -> int:
+    """How many of them belong to experts; 0 where there are none."""
+    return _experts(architecture, architecture.experts) if architecture.experts else 0
+
+
 def _outside_experts(architecture: Architecture) -> int:
     hidden = architecture.hidden_size
     queries = architecture.heads * architecture.head_dim

@@ -8,9 +8,9 @@ from nimctl.core import gpus
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model, Nim, Variant
 from nimctl.core.errors import UsageError
+from nimctl.core.fit.precision import names_of, range_of
 from nimctl.core.flaws import Flaw, meant
 from nimctl.core.places import Path, path_text
-from nimctl.core.precision import names_of, range_of
 from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
 from nimctl.core.variants import plain

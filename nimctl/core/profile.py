@@ -1,20 +1,12 @@
-"""Profiles: the ways to run a model, and how one is recognised, judged and chosen."""
+"""Profiles: the ways to run a model, and what is said of one after it was judged."""
 
 import hashlib
-from collections.abc import Iterable
 from enum import StrEnum, unique
 from typing import Literal
 
-from nimctl.core.backends import X86_FEATURES
-from nimctl.core.errors import NotFoundError, UsageError
-from nimctl.core.machine import Host
+from nimctl.core.machine import Gpu
 from nimctl.core.memory import MemoryNeed
 from nimctl.core.value import Value, canonical_json
-
-# Decoding is bound by memory bandwidth, so fewer bytes per weight come first: a 250 M parameter
-# Llama on two EPYC cores decoded 48 tokens/s in q8_0 and 42 in f16.
-# Four bits cost quality, so they come last.
-_PRECISION_ORDER = ("q8_0", "f16", "bf16", "f32", "q4_k_m")
 
 
 class ManifestEntry(Value):
@@ -23,6 +15,16 @@ class ManifestEntry(Value):
     id: str
     name: str
     tags: dict[str, str]
+
+    @property
+    def is_speech(self) -> bool:
+        """Whether it is of a Riva or Speech NIM, which have rules of their own."""
+        return "model_type" in self.tags
+
+    @property
+    def is_rmir(self) -> bool:
+        """Whether it is built on the GPU, for which such NIMs look only where no engine is."""
+        return self.tags.get("model_type") == "rmir"
 
 
 class Profile(Value):
@@ -63,6 +65,11 @@ class Profile(Value):
     evidence: str | None = None
     unverified: bool = False
     entry: ManifestEntry | None = None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is made for one kind of GPU."""
+        return bool(self.gpu or self.gpu_device or self.product_pattern)
 
     @property
     def gpus_needed(self) -> int:
@@ -123,105 +130,42 @@ class Fit(StrEnum):
 
 
 class Candidate(Value):
-    """A profile as judged for one host, with the reasons."""
+    """A profile as judged for one host, with the reasons, and the GPUs that it would run on.
+
+    `cached` tells that its engine, or the files that it is served from, are in the store.
+    """
 
     profile: Profile
     fit: Fit
     cached: bool
     reasons: tuple[str, ...] = ()
     memory: MemoryNeed | None = None
+    gpus: tuple[Gpu, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs here, after a build perhaps."""
+        return self.fit in (Fit.COMPATIBLE, Fit.BUILDABLE)
+
+
+class Check(Value):
+    """One thing that a profile asks for, and whether this host has it; `words` give the figures."""
+
+    name: str
+    passed: bool
+    words: str
 
 
 class Wish(Value):
-    """What narrows the choice: each None means any."""
+    """What narrows the choice: each None means any.
+
+    `profile` is a name, an id, the beginning of an id, or `id (name)` as NIM prints it. `lora` asks
+    for profiles that serve LoRA adapters; without it there is none of them.
+    """
 
     profile: str | None = None
     backend: str | None = None
     precision: str | None = None
-
-
-def judge(profile: Profile, host: Host, memory: MemoryNeed | None, *, cached: bool) -> Candidate:
-    """Tell how well a profile fits a host, and why."""
-    obstacles = [*_misfits(profile, host)]
-    if obstacles:
-        fit, reasons = Fit.INCOMPATIBLE, obstacles
-    elif memory and memory.total_bytes > host.memory_available_bytes:
-        fit, reasons = Fit.LOW_MEMORY, [_shortage(memory, host)]
-    elif profile.build and not cached:
-        fit, reasons = Fit.BUILDABLE, ["the engine is built on first use"]
-    else:
-        fit, reasons = Fit.COMPATIBLE, ["the engine is in the store"] if cached else []
-    return Candidate(profile=profile, fit=fit, cached=cached, reasons=tuple(reasons), memory=memory)
-
-
-def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Sort by fit, then what is cached, then precision; the order of the input never matters."""
-    fits = list(Fit)
-    return sorted(
-        candidates,
-        key=lambda one: (
-            fits.index(one.fit),
-            not one.cached,
-            _precision_rank(one.profile.precision),
-            one.profile.name,
-            one.profile.source,
-        ),
-    )
-
-
-def matching(candidates: Iterable[Candidate], wish: Wish) -> list[Candidate]:
-    """Keep what the user asked for, best first.
-
-    Raises:
-        NotFoundError: A profile was named that is not among them.
-        UsageError: Nothing has the backend or precision asked for.
-    """
-    ranked = rank(candidates)
-    if wish.profile:
-        named = [one for one in ranked if _is_named(one.profile, wish.profile)]
-        if not named:
-            raise NotFoundError(
-                f"there is no profile `{wish.profile}`",
-                cause="there are " + ", ".join(one.profile.name for one in ranked),
-                hint="nimctl list-profiles MODEL",
-            )
-        ranked = named
-    for field, value in (("backend", wish.backend), ("precision", wish.precision)):
-        if value:
-            there = {str(getattr(one.profile, field)) for one in ranked}
-            ranked = [one for one in ranked if getattr(one.profile, field) == value]
-            if not ranked:
-                raise UsageError(
-                    f"no profile has {field} {value}", cause="there is " + ", ".join(sorted(there))
-                )
-    return ranked
-
-
-def _misfits(profile: Profile, host: Host) -> Iterable[str]:
-    cpu = host.cpu
-    if cpu.architecture not in ("x86_64", "aarch64", "arm64"):
-        yield f"{profile.backend} has no build for {cpu.architecture}"
-    if cpu.architecture == "x86_64":
-        missing = [feature for feature in X86_FEATURES if feature not in cpu.features]
-        if missing:
-            yield f"{profile.backend} needs a CPU with {', '.join(missing)}; {cpu.model} has none"
-
-
-def _shortage(memory: MemoryNeed, host: Host) -> str:
-    short = (memory.total_bytes - host.memory_available_bytes) / 2**30
-    need, free = memory.total_bytes / 2**30, host.memory_available_bytes / 2**30
-    remedy = ""
-    if memory.fitting_context:
-        remedy = f"; --max-model-len {memory.fitting_context} --max-num-seqs 1 would fit"
-    return f"needs {need:.1f} GiB, {free:.1f} GiB are free: short of {short:.1f} GiB{remedy}"
-
-
-def _precision_rank(precision: str | None) -> int:
-    if precision not in _PRECISION_ORDER:
-        return len(_PRECISION_ORDER)
-    return _PRECISION_ORDER.index(precision)
-
-
-def _is_named(profile: Profile, name: str) -> bool:
-    shortest = 8
-    return profile.name == name or (len(name) >= shortest and profile.id.startswith(name))
+    target: str | None = None
+    tags: dict[str, str] = {}
+    lora: bool = False

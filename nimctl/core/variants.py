@@ -6,6 +6,7 @@ import msgspec
 
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model, Nim, Variant
+from nimctl.core.fit.precision import runs_on
 from nimctl.core.gpus import GpuPart
 from nimctl.core.machine import capability_of
 from nimctl.core.memory import (
@@ -15,7 +16,6 @@ from nimctl.core.memory import (
     default_limits,
     gpu_memory_need,
 )
-from nimctl.core.precision import runs_on
 from nimctl.core.profile import Profile
 
 TENSOR_PARALLEL = (1, 2, 4, 8)

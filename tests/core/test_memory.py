@@ -1,8 +1,8 @@
 import pytest
+from architectures import LLAMA_8B
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimctl.core.architecture import Architecture
 from nimctl.core.memory import (
     ANY_CAPACITY,
     Capacity,
@@ -14,18 +14,6 @@ from nimctl.core.memory import (
 )
 
 GIB = 2**30
-# https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/config.json
-LLAMA_8B = Architecture(
-    parameters=8_030_261_248,
-    layers=32,
-    hidden_size=4096,
-    intermediate_size=14336,
-    vocabulary=128256,
-    heads=32,
-    kv_heads=8,
-    head_dim=128,
-    context_length=131072,
-)
 ONE = Capacity(max_model_len=8192, max_num_seqs=1)
 
 

@@ -86,15 +86,7 @@ DATACENTER: tuple[GpuPart, ...] = (
         nvlink=True,
     ),
     part("a100_pcie_40gb", "NVIDIA A100-PCIE-40GB", "20f1 20b1", "8.0", 40960),
-    # `a100` alone, without a device, is taken to mean this one too: the chips are the same.
-    part(
-        "a100_pcie_80gb",
-        "NVIDIA A100 80GB PCIe",
-        "20b5",
-        "8.0",
-        81920,
-        nim_tags=("a100pcie", "a100"),
-    ),
+    part("a100_pcie_80gb", "NVIDIA A100 80GB PCIe", "20b5", "8.0", 81920, nim_tags=("a100pcie",)),
     part(
         "a800_sxm_40gb",
         "NVIDIA A800-SXM4-40GB",

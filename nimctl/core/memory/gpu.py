@@ -16,7 +16,7 @@ Against measured KV pools the whole is 1 % low (H100) to 8 % high (RTX 5090).
 
 from math import ceil
 
-from nimctl.core.architecture import Architecture
+from nimctl.core.architecture import Architecture, expert_parameters
 from nimctl.core.memory.need import CapacityWish, Grade, MemoryNeed
 from nimctl.core.value import Value
 
@@ -39,7 +39,7 @@ _BYTES_PER_WEIGHT = {
     "w4a16": 0.5195,
     "w4a8_awq": 0.5195,
 }
-_EMBEDDING_BYTES = 2
+_WIDE_BYTES = 2
 # trtllm-bench forces an fp8 KV cache for these (tensorrt_llm/bench/build/build.py); vLLM and SGLang
 # keep the model's 16 bits unless told otherwise (`--kv-cache-dtype auto`).
 _FP8_KV_PRECISIONS = ("fp8", "nvfp4", "w4a8_awq")
@@ -49,9 +49,9 @@ _DEFAULT_CONTEXT = 8192
 _TIGHT_TOKENS = 65536
 _TIGHT_POOL_BYTES = 10 * 10**9
 # Of the memory that is free after loading: https://nvidia.github.io/TensorRT-LLM/reference/memory.html
-KV_FRACTION = 0.9
+KV_PERCENT = 90
 # A desktop takes more when windows open.
-KV_FRACTION_WITH_DISPLAY = 0.85
+KV_PERCENT_WITH_DISPLAY = 85
 
 
 class GpuShare(Value):
@@ -105,10 +105,21 @@ def weights_bytes(architecture: Architecture, share: GpuShare) -> int | None:
     per_weight = _BYTES_PER_WEIGHT.get(share.precision or "")
     if per_weight is None:
         return None
+    wide = _wide_parameters(architecture, share.precision)
+    narrow = architecture.parameters - wide
+    return ceil((narrow * per_weight + wide * _WIDE_BYTES) / (share.tp * share.pp))
+
+
+def _wide_parameters(architecture: Architecture, precision: str | None) -> int:
+    """Those that stay in 16 bits when the others do not."""
+    if precision == "mxfp4":
+        # Only the experts are in it:
+        # https://huggingface.co/docs/transformers/quantization/mxfp4 (modules_to_not_convert).
+        return architecture.parameters - expert_parameters(architecture)
     copies = 1 if architecture.tied_embeddings else 2
+    # That vision towers stay wide is common in quantised checkpoints; unverified as a rule.
     embeddings = architecture.vocabulary * architecture.hidden_size * copies
-    rest = architecture.parameters - embeddings
-    return ceil((rest * per_weight + embeddings * _EMBEDDING_BYTES) / (share.tp * share.pp))
+    return embeddings + (architecture.vision_parameters or 0)
 
 
 def kv_bytes_per_token(architecture: Architecture, share: GpuShare) -> int:
@@ -146,7 +157,7 @@ def gpu_memory_need(
     limits: Limits,
     available_bytes: int,
     *,
-    kv_fraction: float = KV_FRACTION,
+    kv_percent: int = KV_PERCENT,
 ) -> MemoryNeed | None:
     """Add up what serving takes of a GPU with so much memory free.
 
@@ -158,7 +169,7 @@ def gpu_memory_need(
     compute = activation_bytes(architecture, share, limits)
     runtime = runtime_bytes(share)
     per_token = kv_bytes_per_token(architecture, share)
-    pool = max(0, int(kv_fraction * (available_bytes - weights - compute - runtime)))
+    pool = max(0, available_bytes - weights - compute - runtime) * kv_percent // 100
     tokens = pool // (per_token * _BLOCK_TOKENS) * _BLOCK_TOKENS
     kv_cache = per_token * ceil(limits.max_seq_len / _BLOCK_TOKENS) * _BLOCK_TOKENS
     fitting = min(tokens, architecture.context_length)
@@ -167,7 +178,7 @@ def gpu_memory_need(
         kv_cache_bytes=kv_cache,
         compute_bytes=compute,
         runtime_bytes=runtime,
-        reserve_bytes=ceil(kv_cache / kv_fraction) - kv_cache,
+        reserve_bytes=-(-kv_cache * 100 // kv_percent) - kv_cache,
         kv_bytes_per_token=per_token,
         kv_tokens=tokens,
         sequences=tokens // limits.max_seq_len,

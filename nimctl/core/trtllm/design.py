@@ -5,8 +5,8 @@ import msgspec
 from nimctl.core.containers import Devices
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.errors import UsageError
+from nimctl.core.fit.precision import runs_on
 from nimctl.core.memory import GpuShare
-from nimctl.core.precision import runs_on
 from nimctl.core.trtllm import quantise
 from nimctl.core.trtllm.job import BESIDE, INSIDE, EngineJob, expected_outputs
 from nimctl.core.trtllm.limits import EngineLimits, limits_for

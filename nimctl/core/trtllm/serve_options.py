@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from nimctl.core.memory.gpu import KV_FRACTION, KV_FRACTION_WITH_DISPLAY
+from nimctl.core.memory.gpu import KV_PERCENT, KV_PERCENT_WITH_DISPLAY
 from nimctl.core.trtllm.limits import EngineLimits
 from nimctl.core.trtllm.subject import KvCache, Subject
 from nimctl.core.value import canonical_json
@@ -31,7 +31,7 @@ def options_for(subject: Subject, limits: EngineLimits, kv_cache: KvCache) -> Op
         "cuda_graph_config": {"enable_padding": True, "max_batch_size": limits.max_batch_size},
         "kv_cache_config": {
             "dtype": kv_cache,
-            "free_gpu_memory_fraction": KV_FRACTION_WITH_DISPLAY if shows else KV_FRACTION,
+            "free_gpu_memory_fraction": (KV_PERCENT_WITH_DISPLAY if shows else KV_PERCENT) / 100,
         },
     }
 

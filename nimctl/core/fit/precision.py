@@ -71,14 +71,14 @@ _VLLM: dict[str, Capability] = {
     "nvfp4": _BLACKWELL,
 }
 # What a NIM needs, https://docs.nvidia.com/nim/large-language-models/latest/support-matrix.html:
-# above 7.0 for any model, 8.0 for bf16. fp8 and nvfp4 as the hardware has them.
+# above 7.0 for any model, 8.0 for bf16. fp8 and nvfp4 as the hardware has them. Riva's engines are
+# built from 7.0 on, https://docs.nvidia.com/nim/riva/asr/1.3.1/support-matrix.html.
 _NIM: dict[str, Capability] = {
     "bf16": _AMPERE,
     "fp8": _ADA,
     "mxfp4": _AMPERE,
     "nvfp4": _BLACKWELL,
 }
-_NIM_LEAST: Capability = (7, 1)
 
 # Best first. From Ada on, fp8 halves the bytes at next to no loss; below, nothing computes in it
 # and 16 bits are the best that loses nothing. Four bits come first where the hardware computes in
@@ -100,16 +100,15 @@ def range_of(profile: Profile) -> tuple[Capability, Capability] | None:
     """
     precision = profile.precision
     if profile.entry is not None:
-        return max(_NIM.get(precision or "", _ANY), _NIM_LEAST), _NO_LIMIT
+        least = _VOLTA if profile.entry.is_speech else _NIM.get(precision or "", _TURING)
+        return least, _NO_LIMIT
     table = _table(profile)
     if precision is None or table is None:
         return _ANY, _NO_LIMIT
-    least = table.get(precision)
-    if least is None:
+    if precision not in table:
         return None
-    if table is _CHECKPOINTS:
-        return least, _CHECKPOINTS_BELOW.get(precision, _NO_LIMIT)
-    return least, _NO_LIMIT
+    below = _CHECKPOINTS_BELOW if table is _CHECKPOINTS else {}
+    return table[precision], below.get(precision, _NO_LIMIT)
 
 
 def names_of(profile: Profile) -> tuple[str, ...]:

@@ -1,0 +1,250 @@
+"""What a profile asks of GPUs, check by check.
+
+It is tried on each group of identical GPUs, and the best is taken: another GPU in the machine never
+makes it worse. (NIM itself finds nothing compatible on a mixed host.)
+"""
+
+from collections.abc import Callable, Iterator
+
+from nimctl.core.architecture import Architecture
+from nimctl.core.fit.groups import (
+    GpuGroup,
+    by_room,
+    free_bytes,
+    groups_of,
+    inventory,
+    pick,
+    short_name,
+    used_share,
+)
+from nimctl.core.fit.precision import range_of
+from nimctl.core.fit.trial import Trial
+from nimctl.core.gpus import means
+from nimctl.core.machine import Gpu, Host, capability_of
+from nimctl.core.memory import (
+    CapacityWish,
+    GpuShare,
+    Grade,
+    MemoryNeed,
+    default_limits,
+    gpu_memory_need,
+)
+from nimctl.core.memory.gpu import KV_PERCENT, KV_PERCENT_WITH_DISPLAY
+from nimctl.core.profile import Check, Fit, Profile
+
+GIB = 2**30
+# NIM 1.0 called a GPU with 7 % of its memory in use non-free, and one with 3 % free. Where between
+# them its threshold lies is not documented; this is the middle.
+BUSY_SHARE = 0.05
+_AMPERE = (8, 0)
+_NVIDIA = "10de"
+
+# Whether the regular expression of a manifest means a GPU of this name.
+NamesProduct = Callable[[str, str], bool]
+
+
+class GpuTrials:
+    """Tries profiles on the GPUs of a host; a question that was answered is not asked again."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        architecture: Architecture | None,
+        capacity: CapacityWish,
+        covered: frozenset[str],
+        names_product: NamesProduct,
+    ) -> None:
+        self.groups = groups_of(host)
+        self._host = host
+        self._architecture = architecture
+        self._capacity = capacity
+        self._covered = covered
+        self._names_product = names_product
+        self._kinds: dict[tuple[object, ...], Check] = {}
+
+    def best(self, profile: Profile) -> Trial:
+        """Try a profile on each group; the trial that went best."""
+        if not self.groups:
+            return Trial(checks=(_no_gpu(profile),))
+        return min((self._try(profile, group) for group in self.groups), key=_order)
+
+    def _try(self, profile: Profile, group: GpuGroup) -> Trial:
+        checks = []
+        for check in self._checks(profile, group):
+            checks.append(check)
+            if not check.passed:
+                return Trial(checks=tuple(checks))
+        return self._find_room(profile, group, tuple(checks))
+
+    def _checks(self, profile: Profile, group: GpuGroup) -> Iterator[Check]:
+        yield self._kind(profile, group)
+        yield from _capability(profile, group.kind)
+        yield from _precision(profile, group.kind)
+        yield from self._heads(profile)
+        yield self._count(profile, group)
+        yield from self._engine(profile, group)
+
+    def _kind(self, profile: Profile, group: GpuGroup) -> Check:
+        asked = (profile.gpu, profile.gpu_device, profile.product_pattern, profile.ampere_plus)
+        key = (*asked, group.kind.uuid)
+        if key not in self._kinds:
+            self._kinds[key] = self._judge_kind(profile, group)
+        return self._kinds[key]
+
+    def _judge_kind(self, profile: Profile, group: GpuGroup) -> Check:
+        kind = group.kind
+        if not profile.is_bound:
+            return Check(name="GPU", passed=True, words="made for no GPU in particular")
+        made = f"made for {_bound_to(profile)}"
+        if self._is_meant(profile, kind):
+            return Check(name="GPU", passed=True, words=f"{made}, which {short_name(kind)} is")
+        if profile.ampere_plus and kind.capability >= _AMPERE:
+            words = f"{made}, and runs on all of compute capability 8.0 and above"
+            return Check(name="GPU", passed=True, words=words)
+        words = f"{made}, this host has {inventory(self.groups)}"
+        return Check(name="GPU", passed=False, words=words)
+
+    def _is_meant(self, profile: Profile, gpu: Gpu) -> bool:
+        if profile.product_pattern and not gpu.mig_profile:
+            return self._names_product(profile.product_pattern, gpu.name)
+        device = profile.gpu_device
+        if device and ":" not in device:
+            device = f"{device}:{_NVIDIA}"
+        return means(gpu, tag=profile.gpu, device=device)
+
+    def _heads(self, profile: Profile) -> Iterator[Check]:
+        if self._architecture is not None and profile.tp > 1:
+            heads = self._architecture.heads
+            divides = heads % profile.tp == 0
+            words = f"tp {profile.tp} {'divides' if divides else 'does not divide'} {heads} heads"
+            yield Check(name="tensor parallelism", passed=divides, words=words)
+
+    def _count(self, profile: Profile, group: GpuGroup) -> Check:
+        count, there = profile.gpus_needed, len(group.gpus)
+        if group.kind.mig_profile and count > 1:
+            words = f"needs {count} GPUs, and a process sees only one MIG slice"
+            return Check(name="count", passed=False, words=words)
+        if there >= count:
+            words = f"takes {count} of {there} {short_name(group.kind)}"
+            return Check(name="count", passed=True, words=words)
+        words = f"needs {count} identical GPUs, this host has {inventory(self.groups)}"
+        return Check(name="count", passed=False, words=words)
+
+    def _engine(self, profile: Profile, group: GpuGroup) -> Iterator[Check]:
+        if profile.entry is None or not profile.entry.is_rmir:
+            return
+        device = group.kind.pci_device.partition(":")[0].lower()
+        covered = device in self._covered
+        words = "there is no engine for this GPU, so one is built"
+        if covered:
+            words = "the manifest has an engine for this GPU; a NIM builds only where it has none"
+        yield Check(name="engine", passed=not covered, words=words)
+
+    def _find_room(self, profile: Profile, group: GpuGroup, checks: tuple[Check, ...]) -> Trial:
+        count = profile.gpus_needed
+        chosen = pick(group, count, self._host, lambda gpu: self._suits(profile, gpu))
+        gpus = chosen or tuple(by_room(group, self._host)[:count])
+        scarcest = min(gpus, key=lambda gpu: free_bytes(gpu, self._host) or 0)
+        need = self._need(profile, scarcest)
+        words = self._words(profile, scarcest, need, suits=chosen is not None)
+        room = Check(name="memory", passed=chosen is not None, words=words)
+        return Trial(checks=checks, room=room, memory=need, gpus=gpus)
+
+    def _suits(self, profile: Profile, gpu: Gpu) -> bool:
+        free = free_bytes(gpu, self._host)
+        if profile.gpu_memory_bytes is not None:
+            return free is None or free >= profile.gpu_memory_bytes
+        if _wants_idle(profile) and used_share(gpu) >= BUSY_SHARE:
+            return False
+        need = self._need(profile, gpu)
+        return need is None or free is None or need.total_bytes <= free
+
+    def _need(self, profile: Profile, gpu: Gpu) -> MemoryNeed | None:
+        free = free_bytes(gpu, self._host)
+        if self._architecture is None or free is None:
+            return None
+        share = GpuShare(
+            backend=profile.backend, precision=profile.precision, tp=profile.tp, pp=profile.pp
+        )
+        total = gpu.memory_total_bytes or free
+        limits = default_limits(self._architecture, total, self._capacity, tp=profile.tp)
+        percent = KV_PERCENT_WITH_DISPLAY if gpu.drives_display else KV_PERCENT
+        return gpu_memory_need(self._architecture, share, limits, free, kv_percent=percent)
+
+    def _words(self, profile: Profile, gpu: Gpu, need: MemoryNeed | None, *, suits: bool) -> str:
+        free = free_bytes(gpu, self._host)
+        name = short_name(gpu)
+        required = profile.gpu_memory_bytes or (need.total_bytes if need else None)
+        if required is None or free is None:
+            if suits:
+                return "how much memory it needs is not known"
+            return _busy(gpu)
+        figures = (
+            f"needs {required / GIB:.1f} GiB of each GPU, {name} has {free / GIB:.1f} GiB free"
+        )
+        if suits:
+            return figures
+        if free >= required:
+            return _busy(gpu)
+        short = f"short of {(required - free) / GIB:.1f} GiB"
+        fitting = need.fitting_context if need and profile.gpu_memory_bytes is None else None
+        remedy = f": --max-model-len {fitting} would fit" if fitting else ""
+        return f"{short}{remedy} ({figures})"
+
+
+def _order(trial: Trial) -> tuple[object, ...]:
+    fit = list(Fit).index(trial.fit(build=False))
+    memory = trial.memory
+    grade = list(Grade).index(memory.grade) if memory and memory.grade else 0
+    return fit, -len(trial.checks), grade, -(memory.kv_tokens if memory else 0)
+
+
+def _no_gpu(profile: Profile) -> Check:
+    asks = f"made for {_bound_to(profile)}" if profile.is_bound else "needs an NVIDIA GPU"
+    return Check(name="GPU", passed=False, words=f"{asks}, this host has no NVIDIA GPU")
+
+
+def _bound_to(profile: Profile) -> str:
+    where = profile.gpu or profile.product_pattern
+    device = f"PCI device {profile.gpu_device}" if profile.gpu_device else None
+    return f"{where} ({device})" if where and device else where or device or ""
+
+
+def _capability(profile: Profile, gpu: Gpu) -> Iterator[Check]:
+    if profile.compute_capability is not None:
+        passed = gpu.capability >= capability_of(profile.compute_capability)
+        words = (
+            f"needs compute capability {profile.compute_capability}, "
+            f"{short_name(gpu)} has {gpu.compute_capability}"
+        )
+        yield Check(name="compute capability", passed=passed, words=words)
+
+
+def _precision(profile: Profile, gpu: Gpu) -> Iterator[Check]:
+    if profile.entry is not None and profile.is_bound:
+        return  # An engine that was built for this GPU runs on it.
+    what = profile.precision or profile.backend
+    allowed = range_of(profile)
+    if allowed is None:
+        words = f"{profile.backend} does not serve {what}"
+        yield Check(name="precision", passed=False, words=words)
+        return
+    least, below = allowed
+    has = f"{short_name(gpu)} has {gpu.compute_capability}"
+    if gpu.capability >= below:
+        words = f"{what} needs a compute capability below {below[0]}.{below[1]}, {has}"
+        yield Check(name="precision", passed=False, words=words)
+    elif least > (0, 0):
+        words = f"{what} needs compute capability {least[0]}.{least[1]}, {has}"
+        yield Check(name="precision", passed=gpu.capability >= least, words=words)
+
+
+def _busy(gpu: Gpu) -> str:
+    used = used_share(gpu) * 100
+    return f"needs an idle GPU: {used:.0f} % of the memory of {short_name(gpu)} is in use"
+
+
+def _wants_idle(profile: Profile) -> bool:
+    """NIM's containers for LLMs refuse a GPU in use; those for speech do not look."""
+    return profile.entry is not None and not profile.entry.is_speech

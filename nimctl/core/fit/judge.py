@@ -1,0 +1,90 @@
+"""The judge: which of four classes a profile is in on a host, and why."""
+
+from collections.abc import Iterable
+
+from nimctl.core.architecture import Architecture
+from nimctl.core.fit.cpu import try_on_cpu
+from nimctl.core.fit.gpu import GpuTrials, NamesProduct
+from nimctl.core.fit.trial import Trial
+from nimctl.core.machine import Host
+from nimctl.core.memory import ANY_CAPACITY, CapacityWish, Grade
+from nimctl.core.profile import Candidate, Check, Fit, Profile
+
+
+def engines_for(profiles: Iterable[Profile]) -> frozenset[str]:
+    """The PCI devices that a manifest has ready engines for, where others would be built."""
+    return frozenset(
+        profile.gpu_device.partition(":")[0].lower()
+        for profile in profiles
+        if profile.gpu_device and profile.entry and profile.entry.is_speech and not profile.build
+    )
+
+
+def exactly(pattern: str, product: str) -> bool:
+    """Take a regular expression for the name itself."""
+    return pattern == product
+
+
+class Judge:
+    """Judges profiles of one model for one host.
+
+    `architecture` is the model's, None when it is not known; `capacity` what was asked for.
+    `covered` are PCI devices from `engines_for`. `names_product` tells whether a product matches
+    the regular expression of a manifest.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        architecture: Architecture | None = None,
+        capacity: CapacityWish = ANY_CAPACITY,
+        covered: frozenset[str] = frozenset(),
+        names_product: NamesProduct = exactly,
+    ) -> None:
+        self._host = host
+        self._architecture = architecture
+        self._capacity = capacity
+        self._gpus = GpuTrials(
+            host,
+            architecture=architecture,
+            capacity=capacity,
+            covered=covered,
+            names_product=names_product,
+        )
+
+    def judge(self, profile: Profile, *, cached: bool = False) -> Candidate:
+        """Tell how well a profile fits, and why."""
+        trial = self._try(profile)
+        fit = trial.fit(build=profile.build and not cached)
+        return Candidate(
+            profile=profile,
+            fit=fit,
+            cached=cached,
+            reasons=tuple(_reasons(profile, trial, fit, cached=cached)),
+            memory=trial.memory,
+            gpus=trial.gpus,
+        )
+
+    def checks(self, profile: Profile) -> tuple[Check, ...]:
+        """All that a profile was asked, up to the first check that it failed."""
+        trial = self._try(profile)
+        return (*trial.checks, trial.room) if trial.room else trial.checks
+
+    def _try(self, profile: Profile) -> Trial:
+        if profile.backend == "llama_cpp":
+            return try_on_cpu(profile, self._host, self._architecture, self._capacity)
+        return self._gpus.best(profile)
+
+
+def _reasons(profile: Profile, trial: Trial, fit: Fit, *, cached: bool) -> Iterable[str]:
+    if trial.obstacle:
+        yield trial.obstacle.words
+    elif fit is Fit.LOW_MEMORY and trial.room:
+        yield trial.room.words
+    elif profile.build:
+        yield "the engine is in the store" if cached else "the engine is built on first use"
+    if fit in (Fit.COMPATIBLE, Fit.BUILDABLE) and trial.memory is not None:
+        memory = trial.memory
+        if memory.grade is Grade.TIGHT and profile.backend != "llama_cpp":
+            yield f"tight: room for {memory.kv_tokens:,} tokens in the KV cache"
