@@ -125,12 +125,18 @@ class Tools:
                 hint="unset NIM_REPOSITORY_OVERRIDE and NIMCTL_MIRROR_NGC, also in config.toml",
             )
         from nimctl.core.ngc import credential
-        from nimctl.registries.ngc import NgcRegistry, read_ngc_config
+        from nimctl.registries.ngc import NgcRegistry
 
         settings = self.settings
-        key = settings.ngc_api_key or read_ngc_config(Path(settings.ngc_config)).api_key
-        owner = credential(key, guest_token=settings.ngc_guest_token)
+        owner = credential(self.ngc_key(), guest_token=settings.ngc_guest_token)
         return NgcRegistry(self.http, settings.ngc_api_url, settings.ngc_auth_url, owner)
+
+    def ngc_key(self) -> str | None:
+        """NGC's API key, of the environment, of `login` or of NVIDIA's own client."""
+        from nimctl.registries.ngc import read_ngc_config
+
+        settings = self.settings
+        return settings.ngc_api_key or read_ngc_config(Path(settings.ngc_config)).api_key
 
     def _hugging_face(self) -> "Registry":
         from nimctl.registries.huggingface import HuggingFaceRegistry

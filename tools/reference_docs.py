@@ -14,6 +14,7 @@ from nimctl.cli.app import nimctl as group
 from nimctl.cli.commands import COMMANDS
 from nimctl.core import plan, reports
 from nimctl.core.catalogue import Model
+from nimctl.core.doctor import DoctorReport
 from nimctl.core.errors import MEANINGS
 from nimctl.core.lock import Lock
 from nimctl.core.value import Value
@@ -34,6 +35,7 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "push": (reports.PushReport, "`push --json`"),
     "verify": (reports.VerifyReport, "`verify --json`"),
     "prune": (reports.PruneReport, "`prune --json`"),
+    "doctor": (DoctorReport, "`doctor --json`, whose `host` is what `--host FILE` takes"),
     "lock": (Lock, "`nimctl.lock`"),
     "profiles-validate": (reports.ValidationReport, "`profiles validate --json`"),
     "profiles-path": (reports.CatalogueDirectories, "`profiles path --json`"),
