@@ -1,11 +1,16 @@
 """Containers as nimctl wants them: plain values that every engine and every export renders."""
 
+import shlex
+from ipaddress import ip_address
 from typing import Literal
 
 from nimctl.core.value import Value
 
-# A bridge without a way out: packets reach this machine and go no further.
+# A bridge without a way out. A network that Docker calls internal publishes no port, so that nobody
+# could ask the server anything. This one hides no private address behind the machine's own; and
+# where ports are on loopback, packets live for one hop (`sysctls`): to this machine, no further.
 OFFLINE_NETWORK = "nimctl-offline"
+OFFLINE_NETWORK_OPTIONS = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
 
 
 class Mount(Value):
@@ -29,6 +34,11 @@ class Devices(Value):
 
     uuids: tuple[str, ...]
     method: Literal["nvidia", "cdi"] = "nvidia"
+
+    @property
+    def cdi_names(self) -> tuple[str, ...]:
+        """Their names in NVIDIA's CDI specifications."""
+        return tuple(f"nvidia.com/gpu={uuid}" for uuid in self.uuids)
 
 
 class HealthCheck(Value):
@@ -129,6 +139,30 @@ def started_command(spec: ContainerSpec) -> tuple[tuple[str, ...] | None, tuple[
 def needs_entrypoint(spec: ContainerSpec) -> bool:
     """Whether a shell goes in front of a program that only the image knows."""
     return spec.entrypoint is None and any(secret.variable for secret in spec.secrets)
+
+
+def sysctls(spec: ContainerSpec) -> dict[str, str]:
+    """Kernel parameters of the container's network."""
+    loopback = all(ip_address(port.address).is_loopback for port in spec.ports)
+    if spec.network != OFFLINE_NETWORK or not loopback:
+        # Who is further away than one hop could not be answered.
+        return {}
+    return {"net.ipv4.ip_default_ttl": "1"}
+
+
+def name_servers(spec: ContainerSpec) -> tuple[str, ...]:
+    """Who is asked for names: nobody answers in a container that is offline, and that at once."""
+    return ("127.0.0.1",) if spec.network == OFFLINE_NETWORK else ()
+
+
+def tmpfs_options(size: int) -> str:
+    """What a tmpfs of so many bytes is mounted with: writable for any user."""
+    return f"rw,nosuid,nodev,size={size},mode=1777"
+
+
+def health_command(check: HealthCheck) -> str:
+    """The check for a shell, which is all that `docker run` can say."""
+    return shlex.join(check.command)
 
 
 class EngineAccess(Value):

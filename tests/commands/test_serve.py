@@ -136,7 +136,7 @@ def test_an_api_key_is_asked_for_and_never_in_the_process_list(run: Run, tmp_pat
 
 
 def test_a_server_that_others_can_reach_gets_a_key_of_its_own(run: Run, layout: Layout) -> None:
-    result = run("serve", "capitals-demo", "-d", "-p", "auto", "--host", "0.0.0.0")  # noqa: S104
+    result = run("serve", "capitals-demo", "-d", "-p", "auto", "--host", "0.0.0.0")
     assert result.code == 0, result
     words(result, "reachable from other machines")
     path = layout.server("capitals-demo") / "api-key"

@@ -153,7 +153,7 @@ def test_a_name_is_a_safe_part_of_a_path(name: str) -> None:
 
 
 def test_a_server_that_others_reach_has_a_key_unless_told_otherwise() -> None:
-    exposed = {"host": "0.0.0.0"}  # noqa: S104 - a value
+    exposed = {"host": "0.0.0.0"}
     launch = launch_of(serve(request=exposed))
     assert launch.generate_api_key
     assert launch.server.url == "http://127.0.0.1:8000"

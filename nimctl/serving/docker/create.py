@@ -5,7 +5,16 @@ Source: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Containe
 
 from typing import Any
 
-from nimctl.core.containers import ContainerSpec, Devices, HealthCheck, started_command
+from nimctl.core.containers import (
+    ContainerSpec,
+    Devices,
+    HealthCheck,
+    health_command,
+    name_servers,
+    started_command,
+    sysctls,
+    tmpfs_options,
+)
 
 _NANO = 1_000_000_000
 
@@ -44,6 +53,8 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "Tmpfs": {path: tmpfs_options(size) for path, size in spec.tmpfs.items()},
         "PortBindings": bindings,
         "NetworkMode": spec.network,
+        "Dns": list(name_servers(spec)),
+        "Sysctls": sysctls(spec),
         "ReadonlyRootfs": spec.read_only_root,
         "CapDrop": list(spec.dropped_capabilities),
         "SecurityOpt": ["no-new-privileges"] if spec.no_new_privileges else [],
@@ -68,17 +79,11 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
     }
 
 
-def tmpfs_options(size: int) -> str:
-    """What a tmpfs is mounted with: as large as said, and writable for any user."""
-    return f"rw,nosuid,nodev,size={size},mode=1777"
-
-
 def _device_requests(devices: Devices | None) -> list[dict[str, Any]]:
     if devices is None:
         return []
     if devices.method == "cdi":
-        names = [f"nvidia.com/gpu={uuid}" for uuid in devices.uuids]
-        return [{"Driver": "cdi", "DeviceIDs": names}]
+        return [{"Driver": "cdi", "DeviceIDs": list(devices.cdi_names)}]
     return [
         {"Driver": "nvidia", "DeviceIDs": list(devices.uuids), "Capabilities": [["gpu"]]},
     ]
@@ -86,7 +91,7 @@ def _device_requests(devices: Devices | None) -> list[dict[str, Any]]:
 
 def _health(check: HealthCheck) -> dict[str, Any]:
     return {
-        "Test": ["CMD", *check.command],
+        "Test": ["CMD-SHELL", health_command(check)],
         "Interval": round(check.interval_s * _NANO),
         "Timeout": round(check.timeout_s * _NANO),
         "Retries": check.retries,

@@ -1,20 +1,22 @@
 """Images: what the engine has, pulling with progress, and files out of an image that never ran."""
 
-import io
+import contextlib
 import posixpath
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import requests
 from docker import APIClient
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, ImageNotFound
 
 from nimctl.core.containers import Image, RegistryLogin
-from nimctl.core.errors import NotFoundError
+from nimctl.core.errors import NotFoundError, VerificationError
 from nimctl.core.events import Emit, Finished, Progressed, Started
-from nimctl.serving.docker.failures import pull_refusal, translated
+from nimctl.serving.docker.failures import answered, pull_refusal, translated
 
 _MAX_LINKS = 8
+_MAX_FILE_BYTES = 32 * 2**20
 
 
 def find(client: APIClient, reference: str, where: str) -> Image | None:
@@ -109,17 +111,37 @@ def read_files(
 def _read(client: APIClient, container: str, path: str, where: str) -> bytes | None:
     for _ in range(_MAX_LINKS):
         with translated(f"reading {path} of an image", where):
-            try:
-                chunks, _stat = client.get_archive(container, path)
-                data = b"".join(chunks)
-            except NotFound:
-                return None
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            member = archive.next()
-            if member is None or member.isdir():
-                return None
-            if not member.issym():
-                file = archive.extractfile(member)
-                return file.read() if file else None
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), member.linkname))
+            found = _first_member(client, container, path)
+        if isinstance(found, bytes | None):
+            return found
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), found))
     raise NotFoundError(f"{path} is a link that leads in circles")
+
+
+def _first_member(client: APIClient, container: str, path: str) -> bytes | str | None:
+    """A file's content, where a link leads, or None where there is neither.
+
+    Source: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerArchive
+    """
+    url = f"{client.base_url}/v{client.api_version}/containers/{container}/archive"
+    # The engine holds the container's lock while it sends, so that whatever is not wanted, such as
+    # a directory, must not be left hanging: closing the answer ends it. The SDK does not do that.
+    plain = {"Accept-Encoding": "identity"}
+    with contextlib.closing(
+        client.get(url, params={"path": path}, headers=plain, stream=True, timeout=None)
+    ) as response:
+        if response.status_code == requests.codes.not_found:
+            return None
+        answered(response)
+        with tarfile.open(fileobj=response.raw, mode="r|") as archive:
+            member = archive.next()
+            if member is None or not (member.isreg() or member.issym()):
+                return None
+            if member.issym():
+                return member.linkname
+            if member.size > _MAX_FILE_BYTES:
+                raise VerificationError(
+                    f"{path} in the image is larger than {_MAX_FILE_BYTES:,} bytes"
+                )
+            file = archive.extractfile(member)
+            return file.read() if file else None

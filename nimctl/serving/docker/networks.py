@@ -2,7 +2,7 @@
 
 from docker import APIClient
 
-from nimctl.core.containers import OFFLINE_NETWORK
+from nimctl.core.containers import OFFLINE_NETWORK, OFFLINE_NETWORK_OPTIONS
 from nimctl.serving.docker.failures import translated
 
 
@@ -11,4 +11,9 @@ def ensure_offline(client: APIClient, where: str) -> None:
     with translated(f"making the network {OFFLINE_NETWORK}", where):
         if client.networks(names=[OFFLINE_NETWORK]):
             return
-        client.create_network(OFFLINE_NETWORK, driver="bridge", internal=True, check_duplicate=True)
+        client.create_network(
+            OFFLINE_NETWORK,
+            driver="bridge",
+            options=OFFLINE_NETWORK_OPTIONS,
+            check_duplicate=True,
+        )

@@ -1,0 +1,183 @@
+"""The printed `docker run` line makes the very container that nimctl makes."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from docker_cli import docker
+from golden_containers import DIRECTORY
+
+from nimctl.core.containers import (
+    OFFLINE_NETWORK,
+    ContainerSpec,
+    Devices,
+    HealthCheck,
+    Mount,
+    PublishedPort,
+    Secret,
+)
+from nimctl.core.docker_run import docker_network_argv, docker_run_argv, printed
+from nimctl.serving.docker import DockerEngine
+
+Spec = Callable[..., ContainerSpec]
+
+# Of the two containers' own: when and under which name they were made, and where their log is.
+OWN = ("Id", "Created", "Name", "State", "NetworkSettings")
+PATHS = ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath", "GraphDriver", "ExecIDs")
+# What only the command fills in: its own terminal, and defaults that the engine has anyway.
+HOST_DEFAULTS = ("ConsoleSize", "MaskedPaths", "ReadonlyPaths")
+
+
+def inspected(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(docker("inspect", name))[0]
+    for key in (*OWN, *PATHS):
+        found.pop(key, None)
+    found["Config"].pop("Hostname")
+    found["Config"].pop("Labels")
+    # The engine keeps these in no order.
+    found["Config"]["Env"].sort()
+    found["Mounts"].sort(key=lambda mount: mount["Destination"])
+    for key in HOST_DEFAULTS:
+        found["HostConfig"].pop(key, None)
+    return dict(fields(found))
+
+
+def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field with its path; null, an empty list, an empty object and no key are one thing."""
+    match value:
+        case dict():
+            for key, one in value.items():
+                yield from fields(one, f"{path}.{key}")
+        case list():
+            for index, one in enumerate(value):
+                yield from fields(one, f"{path}[{index}]")
+        case None:
+            return
+        case _:
+            yield path, value
+
+
+def compare(engine: DockerEngine, ours: ContainerSpec, printed_spec: ContainerSpec) -> None:
+    engine.create(ours)
+    # As a person would: through a shell. Without a GPU the start fails, after the creation.
+    subprocess.run(printed(printed_spec), shell=True, capture_output=True, check=False)  # noqa: S602
+    mine, theirs = inspected(ours.name), inspected(printed_spec.name)
+    differing = {
+        key: (mine.get(key), theirs.get(key))
+        for key in mine.keys() | theirs.keys()
+        if mine.get(key) != theirs.get(key)
+    }
+    assert differing == {}
+
+
+@pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.json")), ids=lambda path: path.stem)
+def test_the_line_makes_what_nimctl_makes_for_each_backend(
+    engine: DockerEngine, spec: Spec, tmp_path: Path, path: Path
+) -> None:
+    golden = msgspec.json.decode(path.read_bytes(), type=ContainerSpec)
+    golden = on_this_machine(golden, tmp_path)
+    names = [spec().name for _ in range(2)]
+    image = spec().image
+    ours, printed_spec = (msgspec.structs.replace(golden, name=name, image=image) for name in names)
+    compare(engine, ours, printed_spec)
+
+
+def on_this_machine(golden: ContainerSpec, directory: Path) -> ContainerSpec:
+    """The same with sources that are there, and with ports that are free."""
+
+    def there(source: str) -> str:
+        path = directory / source.strip("/").replace("/", "-")
+        path.touch(mode=0o600)
+        return str(path)
+
+    return msgspec.structs.replace(
+        golden,
+        mounts=tuple(
+            msgspec.structs.replace(one, source=there(one.source)) for one in golden.mounts
+        ),
+        secrets=tuple(
+            msgspec.structs.replace(one, source=there(one.source)) for one in golden.secrets
+        ),
+        ports=tuple(msgspec.structs.replace(one, host=0) for one in golden.ports),
+        user=None,
+    )
+
+
+def everything(directory: Path) -> dict[str, Any]:
+    """Every field that no golden container has, and values that need quoting."""
+    odd = directory / 'odd, "named" $HOME'
+    odd.mkdir()
+    key = directory / "key"
+    key.touch(0o600)
+    return {
+        "entrypoint": ("/bin/serve", "--first"),
+        "command": ("a b", "$HOME", "--flag=x"),
+        "environment": {"A": "b c", "STAND_IN": "hang"},
+        "secrets": (
+            Secret(name="k", source=str(key), variable="KEY"),
+            Secret(name="l", source=str(key)),
+        ),
+        "mounts": (Mount(source=str(odd), target="/odd"), Mount(source=str(odd), target="/w")),
+        "tmpfs": {"/tmp": 2**20, "/var/tmp": 2**21},
+        "ports": (
+            PublishedPort(container=8000, host=0),
+            PublishedPort(container=8001, host=0, address="0.0.0.0"),
+        ),
+        "user": "0:0",
+        "working_directory": "/tmp",
+        "ipc": "shareable",
+        "shm_bytes": 2**26,
+        "ulimits": {"memlock": -1, "stack": 67108864},
+        "memory_limit_bytes": 2**28,
+        "pids_limit": 64,
+        "cpuset": "0",
+        "numa_nodes": "0",
+        "restart": "unless-stopped",
+        "health": HealthCheck(command=("/bin/sh", "-c", "exit 0"), start_period_s=1.5),
+        "init": False,
+        "platform": "linux/amd64",
+    }
+
+
+def test_the_line_says_every_field(engine: DockerEngine, spec: Spec, tmp_path: Path) -> None:
+    fields = everything(tmp_path)
+    assert {*ContainerSpec.__struct_fields__} - {*fields} == {
+        *("name", "image", "labels", "network", "devices", "read_only_root"),
+        *("dropped_capabilities", "no_new_privileges", "log_max_bytes", "log_files"),
+    }
+    compare(engine, spec(**fields), spec(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"read_only_root": False, "dropped_capabilities": ("CAP_NET_RAW",)},
+        {"no_new_privileges": False, "pids_limit": None, "log_max_bytes": 4096, "log_files": 1},
+        {"network": "none"},
+        {"network": "host"},
+        {"network": OFFLINE_NETWORK, "ports": (PublishedPort(container=8000, host=0),)},
+        {"devices": Devices(uuids=("GPU-1", "GPU-2"))},
+        {"devices": Devices(uuids=("MIG-1",), method="cdi")},
+        {"entrypoint": (), "command": ("/bin/true",)},
+    ],
+    ids=str,
+)
+def test_the_line_says_the_rest_too(
+    engine: DockerEngine, spec: Spec, fields: dict[str, Any]
+) -> None:
+    compare(engine, spec(**fields), spec(**fields))
+
+
+def test_an_unknown_entrypoint_takes_secrets_from_the_callers_environment(spec: Spec) -> None:
+    secret = Secret(name="ngc", source="/key", variable="NGC_API_KEY")
+    argv = docker_run_argv(spec(secrets=(secret,)))
+    assert argv[argv.index("NGC_API_KEY") - 1] == "--env"
+    assert not [word for word in argv if "/key" in word]
+
+
+def test_the_network_of_offline_is_made_by_a_line_as_well() -> None:
+    assert docker_network_argv()[:5] == ("docker", "network", "create", "--driver", "bridge")
