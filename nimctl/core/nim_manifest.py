@@ -7,6 +7,7 @@ their test data.
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 from nimctl.core.facts import DigestAlgorithm
 from nimctl.core.places import Path
@@ -63,6 +64,32 @@ class NimManifest(Value):
     schema: str
     criteria: str | None = None
     profiles: tuple[ManifestProfile, ...]
+
+
+class ManifestSource(Value):
+    """Where a manifest is: a file (`-` for stdin), a running server's URL, or an image's name."""
+
+    kind: Literal["file", "endpoint", "image"]
+    place: str
+
+    def __str__(self) -> str:
+        """For errors and reports."""
+        if self.kind == "image":
+            return f"the image {self.place}"
+        return "stdin" if self.place == "-" else self.place
+
+
+class FoundManifest(Value):
+    """A manifest with what is known of where it was found.
+
+    `nim_version` and `download_protocol` are what labels of the image say; an empty protocol is
+    the usual one, with a manifest and files from NGC.
+    """
+
+    source: ManifestSource
+    manifest: NimManifest
+    nim_version: str | None = None
+    download_protocol: str | None = None
 
 
 def read_manifest(tree: object) -> NimManifest:
