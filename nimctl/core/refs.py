@@ -46,7 +46,8 @@ class ModelRef(Value):
 
     `path` is what follows `scheme://`: `org/repo`, an absolute path, host and path, or bucket and
     the beginning of keys, as they are and without escapes. `include`
-    and `exclude` are globs over paths or file names; without `include` all files are meant.
+    and `exclude` are globs over paths or file names, `files` are exact paths; without `include` and
+    `files` all files are meant.
     """
 
     scheme: Scheme
@@ -54,6 +55,7 @@ class ModelRef(Value):
     revision: str | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     sha256: str | None = None
 
     @staticmethod
@@ -96,8 +98,9 @@ class ModelRef(Value):
 
     def _query_text(self) -> str:
         queries = {"include": ",".join(self.include), "exclude": ",".join(self.exclude)}
-        given = {key: globs for key, globs in queries.items() if globs}
-        return "?" + urlencode(given, safe="*,?[]/") if given else ""
+        given = [(key, globs) for key, globs in queries.items() if globs]
+        given += [("file", path) for path in self.files]
+        return "?" + urlencode(given, safe="*,?[]/", quote_via=quote) if given else ""
 
     def selects(self, path: str) -> bool:
         """Tell whether a file of the model is meant."""
@@ -106,7 +109,10 @@ class ModelRef(Value):
             name = PurePosixPath(path).name
             return any(fnmatchcase(path, glob) or fnmatchcase(name, glob) for glob in globs)
 
-        return (not self.include or matches(self.include)) and not matches(self.exclude)
+        if path in self.files:
+            return True
+        is_narrow = bool(self.include or self.files)
+        return (not is_narrow or matches(self.include)) and not matches(self.exclude)
 
     def narrowed(self, include: tuple[str, ...], exclude: tuple[str, ...]) -> "ModelRef":
         """The same model with fewer files.
@@ -160,14 +166,12 @@ def _parse_name(text: str) -> ModelRef:
 
 def _parse_hf(text: str, rest: str) -> ModelRef:
     location, _, query = rest.partition("?")
-    repository, at, revision = location.partition("@")
+    # NIM manifests write `:` before the revision: see nim_workspace.py.
+    repository, at, revision = location.partition("@" if "@" in location else ":")
     if not _HF_REPOSITORY.fullmatch(repository) or (at and not revision):
         raise UsageError(f"`{text}` is not hf://ORG/REPO[@REVISION][?include=GLOB]")
-    include, exclude = _globs(text, query)
-    revision = unquote(revision)
-    return ModelRef(
-        scheme="hf", path=repository, revision=revision or None, include=include, exclude=exclude
-    )
+    ref = ModelRef(scheme="hf", path=repository, revision=unquote(revision) or None)
+    return _selecting(ref, text, query)
 
 
 def _parse_ngc(text: str, rest: str) -> ModelRef:
@@ -176,11 +180,8 @@ def _parse_ngc(text: str, rest: str) -> ModelRef:
     version = unquote(version)
     if not _NGC_MODEL.fullmatch(model) or (colon and not _NGC_VERSION.fullmatch(version)):
         raise UsageError(f"`{text}` is not ngc://ORG[/TEAM]/MODEL[:VERSION][?include=GLOB]")
-    # NIM manifests write `file`, as NVIDIA documents it.
-    include, exclude = _globs(text, query.replace("file=", "include="))
-    return ModelRef(
-        scheme="ngc", path=model, revision=version or None, include=include, exclude=exclude
-    )
+    ref = ModelRef(scheme="ngc", path=model, revision=version or None)
+    return _selecting(ref, text, query)
 
 
 def _parse_oci(text: str, rest: str) -> ModelRef:
@@ -190,10 +191,8 @@ def _parse_oci(text: str, rest: str) -> ModelRef:
         repository, at, revision = location.rpartition(":")
     if not _OCI_REPOSITORY.fullmatch(repository) or (at and not _OCI_REVISION.fullmatch(revision)):
         raise UsageError(f"`{text}` is not oci://HOST/REPOSITORY[:TAG|@sha256:HEX]")
-    include, exclude = _globs(text, query)
-    return ModelRef(
-        scheme="oci", path=repository, revision=revision or None, include=include, exclude=exclude
-    )
+    ref = ModelRef(scheme="oci", path=repository, revision=revision or None)
+    return _selecting(ref, text, query)
 
 
 def _parse_ollama(text: str, rest: str) -> ModelRef:
@@ -209,8 +208,7 @@ def _parse_s3(text: str, rest: str) -> ModelRef:
     path = f"{bucket}/{prefix}".rstrip("/")
     if not _S3_BUCKET.fullmatch(bucket) or not path.isprintable():
         raise UsageError(f"`{text}` is not s3://BUCKET/PREFIX[?include=GLOB]")
-    include, exclude = _globs(text, query)
-    return ModelRef(scheme="s3", path=path, include=include, exclude=exclude)
+    return _selecting(ModelRef(scheme="s3", path=path), text, query)
 
 
 def _parse_web(text: str, rest: str) -> ModelRef:
@@ -247,13 +245,17 @@ def _parse_package(text: str, rest: str) -> ModelRef:
     return ModelRef(scheme="package", path=rest)
 
 
-def _globs(text: str, query: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    globs: dict[str, tuple[str, ...]] = {"include": (), "exclude": ()}
-    for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in globs or not value:
+def _selecting(ref: ModelRef, text: str, query: str) -> ModelRef:
+    """The reference with what `include=GLOB,GLOB`, `exclude=GLOB,GLOB` and `file=PATH` select."""
+    found: dict[str, tuple[str, ...]] = {"include": (), "exclude": (), "file": ()}
+    for key, value in parse_qsl(query.replace("+", "%2B"), keep_blank_values=True):
+        if key not in found or not value:
             raise UsageError(f"`{key}` in `{text}` is not understood", hint="?include=GLOB,GLOB")
-        globs[key] += tuple(glob for glob in value.split(",") if glob)
-    return globs["include"], globs["exclude"]
+        values = (value,) if key == "file" else tuple(glob for glob in value.split(",") if glob)
+        found[key] += values
+    return msgspec.structs.replace(
+        ref, include=found["include"], exclude=found["exclude"], files=found["file"]
+    )
 
 
 _PARSERS: dict[str, Callable[[str, str], ModelRef]] = {

@@ -17,17 +17,22 @@ Entry = TypeVar("Entry", bound=_Named)
 
 
 def selected(ref: ModelRef, entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The entries that the reference's globs select.
+    """The entries that the reference means.
 
     Raises:
-        NotFoundError: None is selected; the cause names what there is.
+        NotFoundError: None is, or a file that it names is not there; the cause names what there is.
     """
     everything = tuple(entries)
     found = tuple(entry for entry in everything if ref.selects(entry.path))
-    if not found:
+    there = {entry.path for entry in found}
+    absent = [path for path in ref.files if path not in there]
+    if found and not absent:
+        return found
+    if absent:
+        wanted = f" {enumerated(absent)}"
+    else:
         wanted = f" that matches {', '.join(ref.include)}" if ref.include else ""
-        raise NotFoundError(
-            f"{ref.scheme}://{ref.path} has no file{wanted}",
-            cause="it has " + enumerated([entry.path for entry in everything]),
-        )
-    return found
+    raise NotFoundError(
+        f"{ref.scheme}://{ref.path} has no file{wanted}",
+        cause="it has " + enumerated([entry.path for entry in everything]),
+    )

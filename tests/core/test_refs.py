@@ -2,18 +2,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimctl.core.errors import UsageError
+from nimctl.core.errors import NotFoundError, UsageError
+from nimctl.core.facts import File
 from nimctl.core.refs import ModelRef
+from nimctl.core.selection import selected
 
 names = st.from_regex(r"[A-Za-z0-9][\w.-]{0,12}", fullmatch=True)
 hubs = st.builds(
-    lambda org, repo, revision, include: ModelRef(
-        scheme="hf", path=f"{org}/{repo}", revision=revision, include=tuple(include)
+    lambda org, repo, revision, include, files: ModelRef(
+        scheme="hf",
+        path=f"{org}/{repo}",
+        revision=revision,
+        include=tuple(include),
+        files=tuple(files),
     ),
     names,
     names,
     st.none() | st.from_regex(r"[\w./-]{1,20}", fullmatch=True),
     st.lists(st.from_regex(r"[\w.*?/-]{1,12}", fullmatch=True), max_size=3),
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=3),
 )
 paths = st.builds(
     lambda parts: ModelRef(scheme="file", path="/" + "/".join(parts)),
@@ -137,8 +144,35 @@ def test_globs_select_by_path_or_name() -> None:
     assert all(ModelRef.parse("hf://a/b").selects(path) for path in chosen)
 
 
+def test_files_are_named_exactly_and_beside_globs() -> None:
+    # https://docs.nvidia.com/nim/large-language-models/latest/deployment/model-download.html
+    ref = ModelRef.parse("ngc://nim/meta/llama:hf-8c22764-nim1.3b?file=a[1]+b.json")
+    assert ref.files == ("a[1]+b.json",)
+    assert ref.selects("a[1]+b.json")
+    assert not ref.selects("a1+b.json")
+    assert not ref.selects("dir/a[1]+b.json")
+    both = ModelRef.parse("hf://o/m@main?include=*.txt&file=a%2Cb.json&file=c")
+    assert both.files == ("a,b.json", "c")
+    assert [both.selects(path) for path in ("x.txt", "a,b.json", "c", "d")] == [1, 1, 1, 0]
+
+
+def test_a_colon_before_the_revision_is_read_as_nim_manifests_write_it() -> None:
+    ref = ModelRef.parse("hf://meta-llama/Llama-3.1-8B:0e9e39f?file=config.json")
+    assert str(ref) == "hf://meta-llama/Llama-3.1-8B@0e9e39f?file=config.json"
+
+
+def test_a_file_that_is_named_has_to_be_there() -> None:
+    files = [File(path=path, url="https://x.example") for path in ("a", "b", "d/a")]
+    ref = ModelRef.parse("ngc://o/m:1?file=a")
+    assert [file.path for file in selected(ref, files)] == ["a"]
+    with pytest.raises(NotFoundError) as caught:
+        selected(ModelRef.parse("ngc://o/m:1?file=a&file=c"), files)
+    assert caught.value.message == "ngc://o/m has no file c"
+    assert caught.value.cause == "it has a, b, d/a"
+
+
 def test_a_reference_is_narrowed_where_it_has_globs() -> None:
-    ref = ModelRef.parse("ngc://a/b:1?file=x.txt")
+    ref = ModelRef.parse("ngc://a/b:1?include=x.txt")
     assert str(ref.narrowed(("*.json",), ("y*",))) == "ngc://a/b:1?include=x.txt,*.json&exclude=y*"
     with pytest.raises(UsageError, match="do not go with"):
         ModelRef.parse("capitals-demo").narrowed(("x",), ())
