@@ -30,12 +30,14 @@ class Credentials(Value):
     """Tokens of Hugging Face and NGC, and logins by registry host.
 
     `auths` has the form of Docker's config.json, so that what reads that reads this file too.
+    `keyring` maps what is kept in the system's keyring instead to user names.
     """
 
     schema_version: int = 1
     hf: str | None = None
     ngc: str | None = None
     auths: dict[str, Auth] = {}
+    keyring: dict[str, str] = {}
 
     def __repr__(self) -> str:
         """Without the secrets."""
@@ -44,21 +46,30 @@ class Credentials(Value):
     def names(self) -> list[str]:
         """What there are credentials for."""
         known = [name for name in ("hf", "ngc") if getattr(self, name)]
-        return [*known, *sorted(self.auths)]
+        return [*known, *sorted({*self.auths, *self.keyring})]
 
     def having(self, name: str, username: str | None, secret: str) -> Self:
         """With one entry added or replaced; `name` is hf, ngc or a registry's host."""
+        others = self.without(name)
         if name in ("hf", "ngc"):
-            return msgspec.structs.replace(self, **{name: secret})
+            return msgspec.structs.replace(others, **{name: secret})
         pair = base64.b64encode(f"{username or ''}:{secret}".encode()).decode()
-        return msgspec.structs.replace(self, auths={**self.auths, name: Auth(auth=pair)})
+        return msgspec.structs.replace(others, auths={**others.auths, name: Auth(auth=pair)})
+
+    def having_in_keyring(self, name: str, username: str | None) -> Self:
+        """With one entry that says that the secret is in the keyring."""
+        others = self.without(name)
+        return msgspec.structs.replace(others, keyring={**others.keyring, name: username or ""})
 
     def without(self, name: str) -> Self:
         """With one entry removed."""
-        if name in ("hf", "ngc"):
-            return msgspec.structs.replace(self, **{name: None})
-        left = {host: auth for host, auth in self.auths.items() if host != name}
-        return msgspec.structs.replace(self, auths=left)
+        token: dict[str, None] = {name: None} if name in ("hf", "ngc") else {}
+        return msgspec.structs.replace(
+            self,
+            auths={host: auth for host, auth in self.auths.items() if host != name},
+            keyring={one: user for one, user in self.keyring.items() if one != name},
+            **token,
+        )
 
 
 def load(path: Path) -> Credentials:

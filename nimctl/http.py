@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Self
+from urllib.parse import urlencode
 
 import httpx2
 
@@ -35,6 +36,7 @@ _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _TRAVELLING = ("accept", "accept-encoding", "range", "user-agent")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HEADERS_ONLY = "nimctl.headers_only"
+_STAYS = "nimctl.stays"
 
 
 class Response(Value):
@@ -60,7 +62,7 @@ class Response(Value):
 
 
 class Client:
-    """Sends GET and HEAD requests.
+    """Sends GET and HEAD requests, and forms.
 
     Its methods return an answer with any status but those that mean "try again"; these are tried
     again, and redirects are followed. Headers that a caller adds, such as credentials, go to the
@@ -89,6 +91,12 @@ class Client:
         """Fetch a document of at most 32 MiB."""
         return self._send("GET", url, headers or {})
 
+    def post_form(self, url: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Response:
+        """Send a form, which may have secrets in it: redirects are not followed."""
+        own = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = urlencode(form).encode()
+        return self._send("POST", url, headers, own, content=body)
+
     def close(self) -> None:
         """Close its connections."""
         self._transport.close()
@@ -107,11 +115,13 @@ class Client:
         own: Mapping[str, str] | None = None,
         *,
         headers_only: bool = False,
+        content: bytes = b"",
     ) -> Response:
         known = headers or _netrc_credentials(url, self._options.netrc_file)
         fixed = {"User-Agent": f"nimctl/{__version__}", "Accept-Encoding": "identity"}
-        extensions = {_HEADERS_ONLY: headers_only}
-        request = _request(method, url, {**fixed, **(own or {}), **known}, extensions)
+        extensions = {_HEADERS_ONLY: headers_only, _STAYS: bool(content)}
+        sent = {**fixed, **(own or {}), **known}
+        request = _request(method, url, sent, extensions, content)
         answer = self._transport.handle_request(request)
         return Response(
             url=str(answer.url),
@@ -150,7 +160,8 @@ class _Transport(httpx2.BaseTransport):
         for _ in range(_MAX_REDIRECTS + 1):
             response = self._insist(request)
             location = response.headers.get("Location")
-            if response.status_code not in _REDIRECTS or not location:
+            stays = request.extensions.get(_STAYS)
+            if response.status_code not in _REDIRECTS or not location or stays:
                 return response
             request = _moved(request, redirected(str(request.url), location))
         raise NetworkError(f"{redacted(asked)} redirects more than {_MAX_REDIRECTS} times")
@@ -202,10 +213,17 @@ class _Transport(httpx2.BaseTransport):
 
 
 def _request(
-    method: str, url: str, headers: Mapping[str, str], extensions: Mapping[str, object]
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    extensions: Mapping[str, object],
+    content: bytes = b"",
 ) -> httpx2.Request:
     try:
-        return httpx2.Request(method, url, headers=headers, extensions=dict(extensions))
+        # Without content there is to be no length either.
+        return httpx2.Request(
+            method, url, headers=headers, extensions=dict(extensions), content=content or None
+        )
     except httpx2.InvalidURL as error:
         raise NetworkError(f"{redacted(url)} is no valid URL", cause=str(error)) from error
 

@@ -42,6 +42,7 @@ class Settings(Value):
     hf_cache: str | None = None
     hf_offline: bool = False
     docker_auth_files: tuple[str, ...] = ()
+    ollama_key: str
     container_engine: EngineAccess = EngineAccess()
     ngc_api_key: str | None = None
     ngc_guest_token: str | None = None
@@ -102,6 +103,7 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         mirrors=mirrors,
         aws=_aws(environ, user),
         docker_auth_files=_docker_auth_files(environ, user, config_home),
+        ollama_key=str(user / ".ollama" / "id_ed25519"),
         container_engine=_container_engine(environ, user),
         proxies=_proxies(environ),
         ca_file=environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE"),
@@ -153,6 +155,8 @@ def _hf_token(environ: Mapping[str, str], logins: Credentials, hf_home: Path) ->
     token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN") or logins.hf
     if token:
         return token.strip()
+    if "hf" in logins.keyring:
+        return None  # which is read when it is needed
     try:
         path = Path(environ.get("HF_TOKEN_PATH") or hf_home / "token")
         return path.read_text(encoding="utf-8").strip() or None

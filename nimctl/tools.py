@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nimctl.engines.llama_cpp import LlamaCppBuilder
     from nimctl.http import Client
     from nimctl.registries.ngc import NgcRegistry
-    from nimctl.registries.oci import DockerCredentials, OciPublisher
+    from nimctl.registries.oci import Credentials, OciPublisher
     from nimctl.registries.s3 import Buckets
     from nimctl.serving.docker import DockerEngine
     from nimctl.serving.embedded import EmbeddedServers
@@ -136,7 +136,8 @@ class Tools:
         from nimctl.registries.ngc import read_ngc_config
 
         settings = self.settings
-        return settings.ngc_api_key or read_ngc_config(Path(settings.ngc_config)).api_key
+        kept = settings.ngc_api_key or self._kept("ngc")
+        return kept or read_ngc_config(Path(settings.ngc_config)).api_key
 
     def _hugging_face(self) -> "Registry":
         from nimctl.registries.huggingface import HuggingFaceRegistry
@@ -145,7 +146,7 @@ class Tools:
             return _Unreachable("HF_HUB_OFFLINE is set")
         return HuggingFaceRegistry(
             endpoint=self.settings.hf_endpoint,
-            token=self.settings.hf_token,
+            token=self.settings.hf_token or self._kept("hf"),
             cache_dir=Path(self.settings.hf_cache) if self.settings.hf_cache else None,
             http=self._http_options,
         )
@@ -156,9 +157,9 @@ class Tools:
         return OciRegistry(self.http, self._docker_credentials)
 
     def _ollama(self) -> "Registry":
-        from nimctl.registries.ollama import OllamaRegistry
+        from nimctl.registries.ollama import OllamaKey, OllamaRegistry
 
-        return OllamaRegistry(self.http)
+        return OllamaRegistry(self.http, OllamaKey(Path(self.settings.ollama_key)))
 
     def _s3(self) -> "Registry":
         from nimctl.registries.s3 import S3Registry
@@ -184,10 +185,20 @@ class Tools:
         return WebRegistry(self.http)
 
     @cached_property
-    def _docker_credentials(self) -> "DockerCredentials":
-        from nimctl.registries.oci import DockerCredentials
+    def _docker_credentials(self) -> "Credentials":
+        from nimctl import keychain
+        from nimctl.registries.oci import DockerCredentials, KeyringLogins
 
-        return DockerCredentials([Path(one) for one in self.settings.docker_auth_files])
+        files = DockerCredentials([Path(one) for one in self.settings.docker_auth_files])
+        return KeyringLogins(self.settings.logins.keyring, keychain.read, files)
+
+    def _kept(self, name: str) -> str | None:
+        """A token from the system's keyring, if `nimctl login` put one there."""
+        if name not in self.settings.logins.keyring:
+            return None
+        from nimctl import keychain
+
+        return keychain.read(name)
 
     @cached_property
     def publisher(self) -> "OciPublisher":

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     help="""Keep a token or password in a file that only you can read.
 
 REGISTRY is hf (Hugging Face), ngc, or the host of an OCI registry. The secret is asked for, or read
-from standard input; it is never an argument. HF_TOKEN and NGC_API_KEY go before what is kept.""",
+from standard input; it is never an argument. HF_TOKEN and NGC_API_KEY go before what is kept. With
+--keyring, which needs the extra `keyring`, it lies in the system's keyring instead of a file.""",
 )
 @click.argument("registry", metavar="REGISTRY")
 @click.option("-u", "--username", metavar="NAME", help="User name, for an OCI registry.")
 @click.option("--password-stdin", is_flag=True, help="Read the secret from standard input.")
+@click.option("--keyring", is_flag=True, help="Keep it in the system's keyring.")
 @output_options
 @click.pass_obj
 def command(
@@ -32,17 +34,25 @@ def command(
     *,
     username: str | None,
     password_stdin: bool,
+    keyring: bool,
     output: "Output",
 ) -> None:
     """Ask, and keep."""
-    from nimctl import credentials
+    from nimctl import credentials, keychain
 
     path = Path(settings.credentials_file)
     known = credentials.load(path)
     if registry not in ("hf", "ngc") and not username:
         username = click.prompt("User name", err=True)
     secret = _secret(registry, from_stdin=password_stdin)
+    if keyring:
+        keychain.keep(registry, secret)
+        credentials.save(path, known.having_in_keyring(registry, username))
+        output.note("kept in the system's keyring")
+        return
     credentials.save(path, known.having(registry, username, secret))
+    if registry in known.keyring:
+        keychain.forget(registry)
     output.note(f"kept in {path}")
 
 

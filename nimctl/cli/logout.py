@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(settings: "Settings", /, registry: str, *, output: "Output") -> None:
     """Forget one entry."""
-    from nimctl import credentials
+    from nimctl import credentials, keychain
     from nimctl.core.errors import NotFoundError
 
     path = Path(settings.credentials_file)
@@ -29,5 +29,8 @@ def command(settings: "Settings", /, registry: str, *, output: "Output") -> None
             f"nothing is kept for `{registry}`",
             cause=f"there is {there}" if there else "there is nothing at all",
         )
+    if registry in known.keyring:
+        keychain.forget(registry)
     credentials.save(path, known.without(registry))
-    output.note(f"removed from {path}")
+    where = "the system's keyring" if registry in known.keyring else path
+    output.note(f"removed from {where}")

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +140,130 @@ def test_netrc_is_not_for_registries(locked: RegistryDaemon, tmp_path: Path) -> 
         OciRegistry(client, DockerCredentials()).resolve(model(locked))
 
 
+class Front(Site):
+    """A registry that sends blobs from elsewhere, and challenges as a test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.challenge: str | None = None
+        self.storage_challenge: str | None = None
+        self.posts_to = ""
+        self.redirects_manifests = False
+        self.server, self.storage = Server(self, FrontHandler), Server(self, StorageHandler)
+
+    @property
+    def host(self) -> str:
+        return self.server.url.removeprefix("http://")
+
+
+class FrontHandler(Handler[Front]):
+    name = "front"
+
+    def answer_request(self) -> None:
+        site = self.server.site
+        if site.challenge and "Authorization" not in self.headers:
+            self.answer(401, {"WWW-Authenticate": site.challenge})
+        elif "/manifests/" in self.path and not site.redirects_manifests:
+            layer = {"mediaType": "x", "digest": f"sha256:{SHA256}", "size": len(WEIGHTS)}
+            layer["annotations"] = {"org.cncf.model.filepath": "w"}
+            document = {"schemaVersion": 2, "layers": [layer]}
+            self.answer(200, {}, json.dumps(document).encode())
+        else:
+            self.answer(307, {"Location": f"{site.storage.url}{self.path}?X-Amz-Signature=1"})
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        self.answer(307, {"Location": self.server.site.posts_to})
+
+
+class StorageHandler(Handler[Front]):
+    name = "storage"
+
+    def answer_request(self) -> None:
+        challenge = self.server.site.storage_challenge
+        if challenge:
+            self.answer(401, {"WWW-Authenticate": challenge})
+        else:
+            self.answer_file(self.path, WEIGHTS, {})
+
+
+@pytest.fixture
+def front() -> Iterator[Front]:
+    site = Front()
+    site.server.start()
+    site.storage.start()
+    yield site
+    site.server.stop()
+    site.storage.stop()
+
+
+def identity(tmp_path: Path, daemon: RegistryDaemon, token: str) -> Path:
+    """What `docker login` writes for a registry that gives identity tokens."""
+    path = tmp_path / "identity.json"
+    # Without a user, containers/image takes the entry for none.
+    pair = base64.b64encode(b"00000000-0000-0000-0000-000000000000:").decode()
+    entry = {"auth": pair, "identitytoken": token}
+    path.write_text(json.dumps({"auths": {daemon.host: entry}}))
+    return path
+
+
+def test_an_identity_token_is_exchanged_and_never_sent_to_the_registry(
+    client: Client, guarded: RegistryDaemon, service: TokenServer, tmp_path: Path
+) -> None:
+    push(client, login(tmp_path, guarded), model(guarded), tmp_path)
+    service.identities = {"long-lived": USER}
+    service.seen.clear()
+    credentials = DockerCredentials([identity(tmp_path, guarded, "long-lived")])
+    assert pull(OciRegistry(client, credentials), model(guarded), tmp_path) == WEIGHTS
+    (asked,) = service.seen
+    assert (asked.method, asked.path) == ("POST", "/token")
+    assert "authorization" not in asked.headers
+    unknown = OciRegistry(client, DockerCredentials([identity(tmp_path, guarded, "unknown-1")]))
+    with pytest.raises(AuthError, match="refuses these credentials") as refusal:
+        unknown.resolve(model(guarded))
+    assert "unknown-1" not in f"{refusal.value.message}{refusal.value.cause}"
+
+
+def test_skopeo_is_given_tokens_for_the_same_identity_token(
+    client: Client, guarded: RegistryDaemon, service: TokenServer, tmp_path: Path
+) -> None:
+    """The stand-in is faithful: another client, unmodified, speaks with it."""
+    skopeo = shutil.which("skopeo")
+    if skopeo is None:
+        pytest.skip("there is no skopeo: apt-get install skopeo")
+    push(client, login(tmp_path, guarded), model(guarded), tmp_path)
+    service.identities = {"long-lived": USER}
+    auth_file = identity(tmp_path, guarded, "long-lived")
+    command = [skopeo, "inspect", "--raw", "--tls-verify=false", f"--authfile={auth_file}"]
+    done = subprocess.run(
+        [*command, f"docker://{guarded.host}/ai/tiny:latest"], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done
+    assert SHA256 in done.stdout.decode()
+    assert [one.method for one in service.seen][-1] == "POST"
+
+
+def test_an_identity_token_does_not_open_a_registry_without_tokens(
+    client: Client, locked: RegistryDaemon, tmp_path: Path
+) -> None:
+    credentials = DockerCredentials([identity(tmp_path, locked, "long-lived")])
+    with pytest.raises(AuthError, match="refuses these credentials"):
+        OciRegistry(client, credentials).resolve(model(locked))
+
+
+def test_a_token_service_may_not_send_an_identity_token_elsewhere(
+    client: Client, front: Front, tmp_path: Path
+) -> None:
+    front.challenge = f'Bearer realm="{front.server.url}/token",service="s"'
+    front.posts_to = f"{front.storage.url}/token"
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"auths": {front.host: {"identitytoken": "long-lived"}}}))
+    with pytest.raises(NetworkError):
+        OciRegistry(client, DockerCredentials([path])).resolve(
+            ModelRef.parse(f"oci://{front.host}/a/b")
+        )
+    assert all(one.server == "front" for one in front.seen)
+
+
 def test_a_token_is_fetched_once_for_all_requests(
     client: Client, guarded: RegistryDaemon, service: TokenServer, tmp_path: Path
 ) -> None:
@@ -216,58 +342,6 @@ def test_a_password_that_the_token_service_refuses_is_told(
         OciRegistry(client, login(tmp_path, guarded, "wrong")).resolve(model(guarded))
     assert refusal.value.cause == "the registry says: incorrect username or password"
     assert len(service.seen) == 1
-
-
-class Front(Site):
-    """A registry that sends blobs from elsewhere, and challenges as a test says."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.challenge: str | None = None
-        self.storage_challenge: str | None = None
-        self.redirects_manifests = False
-        self.server, self.storage = Server(self, FrontHandler), Server(self, StorageHandler)
-
-    @property
-    def host(self) -> str:
-        return self.server.url.removeprefix("http://")
-
-
-class FrontHandler(Handler[Front]):
-    name = "front"
-
-    def answer_request(self) -> None:
-        site = self.server.site
-        if site.challenge and "Authorization" not in self.headers:
-            self.answer(401, {"WWW-Authenticate": site.challenge})
-        elif "/manifests/" in self.path and not site.redirects_manifests:
-            layer = {"mediaType": "x", "digest": f"sha256:{SHA256}", "size": len(WEIGHTS)}
-            layer["annotations"] = {"org.cncf.model.filepath": "w"}
-            document = {"schemaVersion": 2, "layers": [layer]}
-            self.answer(200, {}, json.dumps(document).encode())
-        else:
-            self.answer(307, {"Location": f"{site.storage.url}{self.path}?X-Amz-Signature=1"})
-
-
-class StorageHandler(Handler[Front]):
-    name = "storage"
-
-    def answer_request(self) -> None:
-        challenge = self.server.site.storage_challenge
-        if challenge:
-            self.answer(401, {"WWW-Authenticate": challenge})
-        else:
-            self.answer_file(self.path, WEIGHTS, {})
-
-
-@pytest.fixture
-def front() -> Iterator[Front]:
-    site = Front()
-    site.server.start()
-    site.storage.start()
-    yield site
-    site.server.stop()
-    site.storage.stop()
 
 
 def test_credentials_do_not_follow_a_blob_to_another_origin(

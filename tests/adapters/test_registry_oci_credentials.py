@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from nimctl.core.errors import AuthError, UsageError
-from nimctl.registries.oci.docker_credentials import DockerCredentials, Login
+from nimctl.registries.oci.docker_credentials import DockerCredentials
+from nimctl.registries.oci.keyring_logins import KeyringLogins
+from nimctl.registries.oci.proofs import IdentityToken, Login
 
 HELPER = """#!/bin/sh
 # A credential helper as Docker runs it: one argument, the server on stdin, JSON on stdout.
@@ -108,7 +110,6 @@ def test_a_helper_that_this_machine_lacks_is_passed_over(tmp_path: Path, helpers
     [
         ("broken.example", "fails"),
         ("nonsense.example", "nonsense"),
-        ("token.example", "identity token"),
     ],
 )
 def test_a_helper_that_fails_is_an_auth_error(
@@ -135,5 +136,29 @@ def test_a_malformed_file_is_a_usage_error(tmp_path: Path, text: str) -> None:
         DockerCredentials([path]).login("r.example", "a")
 
 
-def test_a_password_is_not_shown() -> None:
-    assert "hush" not in repr(Login("ann", "hush"))
+def test_identity_tokens_are_kept_in_files_and_by_helpers(tmp_path: Path, helpers: str) -> None:
+    entry = {**pair("00000000-0000-0000-0000-000000000000", ""), "identitytoken": "long-lived"}
+    document = {"credHelpers": {"token.example": "test"}, "auths": {"acr.example": entry}}
+    credentials = DockerCredentials([write(tmp_path / "c", document)], helper_path=helpers)
+    assert credentials.login("acr.example", "a") == IdentityToken("long-lived")
+    assert credentials.login("token.example", "a") == IdentityToken("s")
+
+
+def test_a_login_in_the_keyring_goes_before_those_in_files(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "c", {"auths": {"r.example": pair("u", "p"), "s.example": pair("s", "4")}}
+    )
+    asked: list[str] = []
+
+    def secret_of(host: str) -> str:
+        asked.append(host)
+        return "from the keyring"
+
+    logins = KeyringLogins({"r.example": "ann"}, secret_of, DockerCredentials([file]))
+    assert logins.login("s.example", "a") == Login("s", "4")
+    assert asked == []
+    assert logins.login("r.example", "a") == Login("ann", "from the keyring")
+
+
+def test_a_secret_is_not_shown() -> None:
+    assert "hush" not in repr(Login("ann", "hush")) + repr(IdentityToken("hush"))

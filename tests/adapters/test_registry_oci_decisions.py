@@ -6,11 +6,12 @@ import pytest
 
 from nimctl.core.errors import UnsupportedModelError
 from nimctl.core.refs import ModelRef
-from nimctl.registries.oci.challenges import Challenge, chosen, parse, token_url
+from nimctl.registries.oci.challenges import Challenge, chosen, parse
 from nimctl.registries.oci.failures import said
 from nimctl.registries.oci.layers import layer_files
 from nimctl.registries.oci.manifests import Descriptor, choose, decode
 from nimctl.registries.oci.places import Place, place_of, place_of_blob
+from nimctl.registries.oci.proofs import TokenRequest
 
 DIGEST = f"sha256:{'0' * 64}"
 
@@ -70,11 +71,10 @@ def test_bearer_comes_before_basic_and_keeps_what_lasts() -> None:
 
 
 def test_a_token_s_url_keeps_the_query_of_the_realm() -> None:
-    challenge = Challenge("bearer", {"service": "a b"})
     scopes = ("repository:a/b:pull,push", "repository:c:pull")
     expected = "service=a+b&scope=repository:a/b:pull,push&scope=repository:c:pull"
-    assert token_url(challenge, "https://t/x", scopes) == f"https://t/x?{expected}"
-    assert token_url(challenge, "https://t/x?y=1", scopes) == f"https://t/x?y=1&{expected}"
+    for realm, joint in (("https://t/x", "?"), ("https://t/x?y=1", "&")):
+        assert TokenRequest(realm, "a b", scopes).url == f"{realm}{joint}{expected}"
 
 
 def test_attestations_of_an_index_are_no_models() -> None:

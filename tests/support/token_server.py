@@ -1,10 +1,13 @@
 """A stand-in for a registry's token service: Bearer tokens that Docker's registry accepts.
 
 RS256 tokens with the certificate in `x5c`, signed by the `openssl` program:
-https://distribution.github.io/distribution/spec/auth/jwt/
+https://distribution.github.io/distribution/spec/auth/jwt/. They are given for passwords, for
+identity tokens (https://distribution.github.io/distribution/spec/auth/oauth/), and for requests
+that an Ed25519 key signed as https://github.com/ollama/ollama/blob/main/server/auth.go does.
 """
 
 import base64
+import hashlib
 import json
 import secrets
 import shutil
@@ -15,7 +18,10 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from faulty_server import Handler, Server, Site
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from faulty_server import Handler, Seen, Server, Site
 
 SERVICE, ISSUER = "tests", "token-server"
 
@@ -23,7 +29,8 @@ SERVICE, ISSUER = "tests", "token-server"
 class TokenServer(Site):
     """The stand-in; a context manager that listens while it is open.
 
-    `logins` maps users to passwords, `readable` has the repositories that anybody may pull from.
+    `logins` maps users to passwords, `identities` identity tokens to users, `keys` public keys in
+    OpenSSH's base64 to users; `readable` has the repositories that anybody may pull from.
     Tokens say that they live for `lifetime_s`; the next `stillborn` ones have expired when given.
     """
 
@@ -32,6 +39,8 @@ class TokenServer(Site):
         if not shutil.which("openssl"):
             pytest.skip("there is no openssl: apt-get install openssl")
         self.logins: dict[str, str] = {}
+        self.identities: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
         self.readable: set[str] = set()
         self.lifetime_s: int | None = 300
         self.stillborn = 0
@@ -111,9 +120,35 @@ class _TokenHandler(Handler[TokenServer]):
         if subject is None or query.get("service") != [SERVICE]:
             self.answer(401, {}, b'{"details":"incorrect username or password"}')
             return
-        answer: dict[str, Any] = {"token": site.token(subject, query.get("scope", []))}
-        if site.lifetime_s is not None:
-            answer["expires_in"] = site.lifetime_s
+        self._give("token", site.token(subject, query.get("scope", [])))
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        site = self.server.site
+        body = self._body()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        site.seen.append(Seen(self.name, "POST", self.path, headers))
+        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        subject = site.identities.get(form.get("refresh_token", ""))
+        wanted = (form.get("grant_type"), form.get("service"))
+        if subject is None or wanted != ("refresh_token", SERVICE) or "client_id" not in form:
+            self.answer(401, {}, b'{"details":"invalid refresh token"}')
+            return
+        self._give("access_token", site.token(subject, form.get("scope", "").split()))
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _give(self, name: str, token: str) -> None:
+        answer: dict[str, Any] = {name: token}
+        if self.server.site.lifetime_s is not None:
+            answer["expires_in"] = self.server.site.lifetime_s
         self.answer(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
 
     def _subject(self) -> str | None:
@@ -121,8 +156,23 @@ class _TokenHandler(Handler[TokenServer]):
         scheme, _, pair = self.headers.get("Authorization", "").partition(" ")
         if not scheme:
             return ""
+        if scheme != "Basic":
+            return self._signer(scheme)
         user, _, password = base64.b64decode(pair).decode().partition(":")
         return user if self.server.site.logins.get(user) == password else None
+
+    def _signer(self, authorization: str) -> str | None:
+        """The owner of the key that signed this request; None for a wrong signature."""
+        public, _, signature = authorization.partition(":")
+        no_body = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode()
+        signed = f"GET,{self.server.url}{self.path},{no_body}"
+        key = load_ssh_public_key(f"ssh-ed25519 {public}".encode())
+        assert isinstance(key, Ed25519PublicKey)
+        try:
+            key.verify(base64.b64decode(signature), signed.encode())
+        except InvalidSignature:
+            return None
+        return self.server.site.keys.get(public)
 
 
 def _encoded(data: bytes) -> str:

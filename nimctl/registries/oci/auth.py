@@ -15,10 +15,10 @@ import msgspec
 from nimctl.core.errors import AuthError, NetworkError
 from nimctl.core.http import origin, redirected
 from nimctl.http import Client, Response
-from nimctl.registries.oci.challenges import Challenge, chosen, parse, token_url
-from nimctl.registries.oci.docker_credentials import Login
+from nimctl.registries.oci.challenges import Challenge, chosen, parse
 from nimctl.registries.oci.failures import denied, failure, said
 from nimctl.registries.oci.places import LOOPBACK, Place
+from nimctl.registries.oci.proofs import Nobody, Proof, TokenRequest
 
 # The specification's lifetime of a token that does not tell its own.
 _DEFAULT_LIFETIME_S = 60.0
@@ -32,17 +32,9 @@ Scopes = tuple[str, ...]
 class Credentials(Protocol):
     """Where logins come from."""
 
-    def login(self, host: str, repository: str) -> Login | None:
+    def login(self, host: str, repository: str) -> Proof | None:
         """The login for a repository; None when there is none."""
         ...
-
-
-class NoCredentials:
-    """For registries that nobody logs in to."""
-
-    def login(self, host: str, repository: str) -> Login | None:  # noqa: ARG002 - the protocol's
-        """None."""
-        return None
 
 
 class Grant(NamedTuple):
@@ -137,20 +129,18 @@ class Authorizer:
             return _OPEN
         login = self._credentials.login(place.host, place.repository)
         if challenge.scheme == "basic":
-            if login is None:
-                raise denied(place.host, place.repository, None, with_login=False)
+            if login is None or login.basic is None:
+                raise denied(place.host, place.repository, None, with_login=login is not None)
             return Grant({"Authorization": login.basic}, with_login=True)
         return self._fetch_token(place, challenge, scopes, login)
 
     def _fetch_token(
-        self, place: Place, challenge: Challenge, scopes: Scopes, login: Login | None
+        self, place: Place, challenge: Challenge, scopes: Scopes, login: Proof | None
     ) -> Grant:
-        url = token_url(challenge, _checked_realm(place, challenge), scopes)
-        headers = {"Accept": "application/json"}
-        if login:
-            headers["Authorization"] = login.basic
+        realm = _checked_realm(place, challenge)
+        wanted = TokenRequest(realm, challenge.parameters.get("service"), scopes)
         began_s = self._clock()
-        answer = self._client.get(url, headers)
+        answer = (login or Nobody()).ask(self._client, wanted)
         if answer.status in _TOKEN_REFUSED:
             raise denied(
                 place.host, place.repository, said(answer.body), with_login=login is not None

@@ -6,7 +6,6 @@ RFC 9110, 11.6.1, and https://distribution.github.io/distribution/spec/auth/toke
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 # token68 is not among them: neither Basic nor Bearer uses it in a challenge.
 _PARAMETER = re.compile(r'\s*([\w!#$%&\'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*')
@@ -41,14 +40,6 @@ def chosen(challenges: tuple[Challenge, ...]) -> Challenge | None:
         return None
     kept = {name: value for name, value in best.parameters.items() if name in _LASTING}
     return Challenge(best.scheme, kept)
-
-
-def token_url(challenge: Challenge, realm: str, scopes: tuple[str, ...]) -> str:
-    """Where a Bearer token for the scopes is had; `realm` is the checked URL of the challenge."""
-    service = challenge.parameters.get("service")
-    query = [("service", service)] if service else []
-    query += [("scope", scope) for scope in scopes]
-    return f"{realm}{'&' if '?' in realm else '?'}{urlencode(query, safe=':/,')}"
 
 
 def _challenges(header: str) -> Iterator[Challenge]:

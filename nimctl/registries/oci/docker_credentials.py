@@ -10,11 +10,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeAlias
 
 import msgspec
 
 from nimctl.core.errors import AuthError, UsageError
+from nimctl.registries.oci.proofs import IdentityToken, Login
 
 _HUB = "docker.io"
 # The name under which Docker keeps its own registry's login.
@@ -24,21 +25,7 @@ _HELPER_TIMEOUT_S = 60
 # What a helper gives as the user name when the secret is no password but an identity token.
 _TOKEN_USER = "<token>"  # noqa: S105 - a marker, no secret
 
-
-class Login(NamedTuple):
-    """A user name and a password; its text form hides the latter."""
-
-    username: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Login(username={self.username!r})"
-
-    @property
-    def basic(self) -> str:
-        """The value of an Authorization header."""
-        pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        return f"Basic {pair}"
+Kept: TypeAlias = Login | IdentityToken
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -69,12 +56,12 @@ class DockerCredentials:
         self._files = tuple(files)
         self._helper_path = helper_path
 
-    def login(self, host: str, repository: str) -> Login | None:
+    def login(self, host: str, repository: str) -> Kept | None:
         """The login for a repository; None when there is none.
 
         Raises:
             UsageError: A file is malformed.
-            AuthError: A helper fails, or keeps an identity token, which nimctl cannot use.
+            AuthError: A helper fails.
         """
         for path in self._files:
             file = _read(path)
@@ -83,7 +70,7 @@ class DockerCredentials:
                 return found
         return None
 
-    def _look_up(self, file: _File, path: Path, host: str, repository: str) -> Login | None:
+    def _look_up(self, file: _File, path: Path, host: str, repository: str) -> Kept | None:
         helpers = {_normalised(name): helper for name, helper in file.helpers.items()}
         entries = {_normalised(name): entry for name, entry in file.auths.items()}
         if file.store:
@@ -96,7 +83,7 @@ class DockerCredentials:
                 return found
         return None
 
-    def _ask(self, helper: str, host: str) -> Login | None:
+    def _ask(self, helper: str, host: str) -> Kept | None:
         """Run a helper: https://github.com/docker/docker-credential-helpers#development."""
         program = shutil.which(f"docker-credential-{helper}", path=self._helper_path)
         if program is None:
@@ -121,7 +108,7 @@ class DockerCredentials:
         except msgspec.DecodeError as error:
             raise AuthError(f"{program} answers nonsense", hint=f"docker login {host}") from error
         if secret.username == _TOKEN_USER:
-            raise _identity_token(host)
+            return IdentityToken(secret.secret)
         return Login(secret.username, secret.secret)
 
 
@@ -151,9 +138,9 @@ def _normalised(name: str) -> str:
     return _HUB if bare in _HUB_NAMES else bare
 
 
-def _login(entry: _Entry, path: Path, host: str) -> Login | None:
+def _login(entry: _Entry, path: Path, host: str) -> Kept | None:
     if entry.identitytoken:
-        raise _identity_token(host)
+        return IdentityToken(entry.identitytoken)
     if entry.username and entry.password:
         return Login(entry.username, entry.password)
     if not entry.auth:
@@ -172,10 +159,3 @@ def _check_nothing_found(program: str, output: bytes) -> None:
     words = output.decode(errors="replace").strip()
     if "credentials not found" not in words and "no credentials" not in words:
         raise AuthError(f"{program} fails", cause=words.partition("\n")[0] or None)
-
-
-def _identity_token(host: str) -> AuthError:
-    return AuthError(
-        f"the login kept for {host} is an identity token, which nimctl cannot use",
-        hint=f"docker login {host} with a user name and an access token",
-    )

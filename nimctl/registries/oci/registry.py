@@ -1,9 +1,7 @@
 """Models in OCI registries: `oci://HOST/REPOSITORY[:TAG|@sha256:HEX]`."""
 
 import platform
-import threading
 import time
-from collections.abc import Mapping
 
 from nimctl.core.errors import NotFoundError
 from nimctl.core.facts import Artifact, File
@@ -14,7 +12,8 @@ from nimctl.http import Client
 from nimctl.registries.oci.auth import Authorizer, Clock, Credentials
 from nimctl.registries.oci.distribution import Distribution
 from nimctl.registries.oci.layers import LayerFile, layer_files
-from nimctl.registries.oci.places import Place, place_of, place_of_blob
+from nimctl.registries.oci.locations import BlobLocations
+from nimctl.registries.oci.places import Place, place_of
 
 # From the kernel's names to Go's, which manifests use: https://go.dev/doc/install/source#environment
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -37,8 +36,7 @@ class OciRegistry:
         self._authorizer = Authorizer(client, credentials, clock=clock)
         architecture = architecture or host_architecture()
         self._distribution = Distribution(client, self._authorizer, architecture)
-        self._lock = threading.Lock()
-        self._given: dict[str, Mapping[str, str]] = {}
+        self._locations = BlobLocations(self._authorizer)
 
     def resolve(self, ref: ModelRef) -> Artifact:
         """Pin a tag to its digest and list the files in the layers.
@@ -71,14 +69,7 @@ class OciRegistry:
             AuthError: There are no credentials, or they are refused.
             NetworkError: The registry cannot be reached or answers nonsense.
         """
-        place = place_of_blob(file.url)
-        if place is None:
-            return Location(url=file.url)
-        with self._lock:
-            refused = self._given.get(file.url)
-            grant = self._authorizer.grant(place, place.scopes("pull"), refused=refused)
-            self._given[file.url] = grant.headers
-        return Location(url=file.url, headers=dict(grant.headers))
+        return self._locations.locate(file)
 
 
 def blob_file(place: Place, found: LayerFile) -> File:
