@@ -15,6 +15,7 @@ from nimctl.core.containers import ContainerSpec, Devices, PublishedPort, Regist
 from nimctl.core.errors import (
     AuthError,
     ContainerEngineError,
+    LimitRefusedError,
     NetworkError,
     NotFoundError,
     UsageError,
@@ -277,3 +278,12 @@ def test_a_registry_that_wants_a_password(engine: DockerEngine, image: str, tmp_
         assert PASSWORD not in repr(right)
         assert engine.pull(reference, ignore, login=right).id
         docker("rmi", reference)
+
+
+def test_a_limit_that_the_engine_may_not_lift_is_an_error_of_its_own(
+    engine: DockerEngine, spec: Spec
+) -> None:
+    # Beyond the kernel's own bound, which no engine may lift.
+    bound = int(Path("/proc/sys/fs/nr_open").read_text())
+    with pytest.raises(LimitRefusedError, match="may not lift this limit"):
+        engine.run(spec(ulimits={"nofile": bound + 1}), ignore)

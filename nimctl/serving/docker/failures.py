@@ -14,6 +14,7 @@ from nimctl.core.errors import (
     ContainerEngineError,
     DiskFullError,
     HardwareError,
+    LimitRefusedError,
     NetworkError,
     NimctlError,
     NotFoundError,
@@ -83,6 +84,13 @@ _MEANINGS = (
         HardwareError,
         "the GPU cannot be handed to the container",
         "nvidia-smi -L",
+    ),
+    _Meaning(
+        # A rootless engine, or one in a container, has no right to go above its own hard limit.
+        ("error setting rlimit",),
+        LimitRefusedError,
+        "the container engine may not lift this limit",
+        "LimitMEMLOCK=infinity in the engine's systemd unit",
     ),
     _Meaning(
         ("exec format error",),
