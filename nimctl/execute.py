@@ -13,7 +13,7 @@ from nimctl.core.errors import NotFoundError
 from nimctl.core.events import Emit, Event, Finished, Noted, Started
 from nimctl.core.facts import Artifact, File, Inventory, carry_digests
 from nimctl.core.findings import Finding
-from nimctl.core.layout import ENGINE_DIRECTORY
+from nimctl.core.layout import engine_directory
 from nimctl.core.plan import (
     Assemble,
     Attach,
@@ -27,6 +27,7 @@ from nimctl.core.plan import (
 from nimctl.core.ports import Fetched
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import Outcome
+from nimctl.core.trtllm.job import EngineJob
 from nimctl.tools import Tools
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case Attach():
             key = step.recipe.key(_pinned(step.reference, tools).digest or "")
             emit(Started(task="attach", title=f"attaching engine {key[:12]}"))
-            tools.models.attach(tools.engines.path(key), Path(step.directory) / ENGINE_DIRECTORY)
+            inside = Path(step.directory) / engine_directory(step.recipe.backend)
+            tools.models.attach(tools.engines.path(key), inside)
         case Launch():
             emit(Started(task="launch", title=f"starting {step.server.name}"))
             tools.servers.launch(step)
@@ -157,10 +159,25 @@ def _with_digest(file: File, fetched: Mapping[str, Fetched]) -> File:
 
 
 def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:
-    def build(staging: Path) -> None:
-        tools.builder.build(Path(step.directory), step.recipe, staging, emit)
+    artifact = _pinned(step.reference, tools)
+    checkpoint = Path(step.directory)
 
-    return tools.engines.obtain(_pinned(step.reference, tools), step.recipe, build)
+    def build(staging: Path) -> str | None:
+        if step.job:
+            return _build_trtllm(step.job, step.recipe.key(artifact.digest or ""), staging)
+        tools.builder.build(checkpoint, step.recipe, staging, emit)
+        return None
+
+    def _build_trtllm(job: EngineJob, key: str, staging: Path) -> str | None:
+        from nimctl.engines.trtllm.runners import Site
+
+        site = Site(key, checkpoint, staging, tools.layout.build_log(key))
+        return tools.trtllm_builder(job).build(job, site, emit)
+
+    def wait() -> None:
+        emit(Noted(message="another process builds this engine; waiting for it"))
+
+    return tools.engines.obtain(artifact, step.recipe, build, on_wait=wait)
 
 
 def _pinned(reference: str, tools: Tools) -> Artifact:

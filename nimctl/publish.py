@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nimctl import stored
-from nimctl.core.engine import Engine
+from nimctl.core.engine import SIDECAR, Engine
 from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact
@@ -13,7 +13,6 @@ from nimctl.registries.oci import OciPublisher
 from nimctl.registries.oci.modelpack import ModelDescription, ModelFile
 from nimctl.tools import Tools
 
-_SIDECAR = "engine.json"
 _ENGINE_KEY = "org.nimctl.engine.key"
 
 
@@ -97,6 +96,6 @@ def _engine_files(engine: Engine, tools: Tools) -> list[ModelFile]:
     files = [
         ModelFile(file.path, directory / file.path, file.sha256, file.size) for file in engine.files
     ]
-    sidecar = directory / _SIDECAR
+    sidecar = directory / SIDECAR
     sha256 = stored.sha256_of(sidecar)
-    return [*files, ModelFile(_SIDECAR, sidecar, sha256, sidecar.stat().st_size)]
+    return [*files, ModelFile(SIDECAR, sidecar, sha256, sidecar.stat().st_size)]

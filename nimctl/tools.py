@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from nimctl.core.machine import Host
     from nimctl.core.ports import Containers, Location, Registry
     from nimctl.core.refs import ModelRef, Scheme
+    from nimctl.core.trtllm.job import EngineJob
     from nimctl.engines.llama_cpp import LlamaCppBuilder
+    from nimctl.engines.trtllm.builder import TrtllmBuilder
     from nimctl.http import Client
     from nimctl.registries.ngc import NgcRegistry
     from nimctl.registries.oci import Credentials, OciPublisher
@@ -264,6 +266,15 @@ class Tools:
         from nimctl.engines.llama_cpp import LlamaCppBuilder
 
         return LlamaCppBuilder()
+
+    def trtllm_builder(self, job: "EngineJob") -> "TrtllmBuilder":
+        """Builds engines of TensorRT-LLM where a job says."""
+        from nimctl.engines.trtllm.builder import TrtllmBuilder
+        from nimctl.engines.trtllm.runners import ContainerRunner, LocalRunner
+
+        if job.image:
+            return TrtllmBuilder(ContainerRunner(self.containers))
+        return TrtllmBuilder(LocalRunner())
 
     @cached_property
     def servers(self) -> "EmbeddedServers":

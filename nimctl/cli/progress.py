@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 import msgspec
 
 from nimctl.cli.units import size
-from nimctl.core.events import Event, Finished, Noted, Progressed, Started
+from nimctl.core.events import Event, Finished, Noted, Progressed, Reached, Started
 
 if TYPE_CHECKING:
     import rich.progress
@@ -106,6 +106,8 @@ class Lines(Silence):
                 if started and started.total is not None and not _is_small_part(started):
                     note = f" ({event.note})" if event.note else ""
                     self._say(f"{started.title}: {size(started.total)}{note}")
+            case Reached():
+                self._say(f"{self._tasks[event.task].title}: {event.stage}")
             case Noted():
                 self._say(event.message)
             case _:
@@ -151,16 +153,27 @@ class Bars(Silence):
             case Started() if event.total is not None or event.parent:
                 self._tasks[event.task] = event
                 self._ids[event.task] = self._drawn().add_task(event.title, total=event.total)
-            case Started() if self._verbose:
-                self._stream.write(event.title + "\n")
+            case Started():
+                self._tasks[event.task] = event
+                if self._verbose:
+                    self._say(event.title)
             case Progressed() if event.task in self._ids:
                 self._move(event.task, event.done)
             case Finished() if event.task in self._ids:
                 self._finish(event.task)
+            case Reached():
+                self._say(f"{self._tasks[event.task].title}: {event.stage}")
             case Noted():
-                self._stream.write(event.message + "\n")
+                self._say(event.message)
             case _:
                 pass
+
+    def _say(self, line: str) -> None:
+        if self._bars is not None:
+            # Above the bars, which would otherwise be drawn over it.
+            self._bars.console.print(line, markup=False, highlight=False)
+        else:
+            self._stream.write(line + "\n")
 
     def _move(self, task: str, done: int) -> None:
         parent = self._tasks[task].parent

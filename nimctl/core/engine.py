@@ -4,6 +4,9 @@ import hashlib
 
 from nimctl.core.value import Value, canonical_json
 
+# What is written beside an engine's files.
+SIDECAR = "engine.json"
+
 
 class EngineRecipe(Value):
     """How to build an engine, without the model that it is built from.

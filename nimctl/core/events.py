@@ -25,6 +25,13 @@ class Progressed(Value, tag=True):
     done: int
 
 
+class Reached(Value, tag=True):
+    """A task came to a stage, in few words: what there is to tell where no bytes are counted."""
+
+    task: str
+    stage: str
+
+
 class Finished(Value, tag=True):
     """A task ended well; `note` says with what, when that is worth a word."""
 
@@ -38,5 +45,5 @@ class Noted(Value, tag=True):
     message: str
 
 
-Event: TypeAlias = Started | Progressed | Finished | Noted
+Event: TypeAlias = Started | Progressed | Reached | Finished | Noted
 Emit: TypeAlias = Callable[[Event], None]

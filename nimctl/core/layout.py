@@ -6,7 +6,13 @@ from nimctl.core.refs import ModelRef
 from nimctl.core.value import Value
 
 ENGINE_DIRECTORY = "llama_cpp_engine"
+TRTLLM_ENGINE_DIRECTORY = "trtllm_engine"
 ENGINE_FILE = "model.gguf"
+
+
+def engine_directory(backend: str) -> str:
+    """Where a model's directory has its engine."""
+    return TRTLLM_ENGINE_DIRECTORY if backend == "tensorrt_llm" else ENGINE_DIRECTORY
 
 
 class Layout(Value):
@@ -34,6 +40,10 @@ class Layout(Value):
     def engine(self, key: str) -> Path:
         """An engine's directory."""
         return self.root / "engines" / key
+
+    def build_log(self, key: str) -> Path:
+        """What the build of an engine printed, whether it succeeded or not."""
+        return self.root / "builds" / f"{key}.log"
 
     def model(self, model: str, profile: str) -> Path:
         """The directory that a server of this model and profile reads."""

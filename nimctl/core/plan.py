@@ -5,6 +5,7 @@ from typing import TypeAlias
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.facts import Artifact, File
 from nimctl.core.servers import Server
+from nimctl.core.trtllm.job import EngineJob
 from nimctl.core.value import Value
 
 
@@ -31,12 +32,14 @@ class Build(Value, tag=True):
     """Build an engine from the checkpoint in `directory`, unless its key is in the store.
 
     `key` is None while the checkpoint's digest is unknown; it is then known after the fetch.
+    `job` has the commands that build it; None where nimctl converts the checkpoint itself.
     """
 
     reference: str
     directory: str
     recipe: EngineRecipe
     key: str | None
+    job: EngineJob | None = None
 
 
 class Attach(Value, tag=True):

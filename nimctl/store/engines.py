@@ -1,20 +1,22 @@
-"""Engines by their key: built once, visible when whole."""
+"""Engines by their key: built once, visible when whole, removed when their room is needed."""
 
 import hashlib
+import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nimctl import documents
-from nimctl.core.engine import Engine, EngineFile, EngineRecipe
-from nimctl.core.errors import BuildError
+from nimctl.core.engine import SIDECAR, Engine, EngineFile, EngineRecipe
+from nimctl.core.errors import BuildError, NotFoundError, UsageError, VerificationError
 from nimctl.core.facts import Artifact
 from nimctl.core.layout import Layout
-from nimctl.store.locks import held
+from nimctl.core.trtllm.job import WORK
+from nimctl.store.locks import held, try_lock
 
-MANIFEST = "engine.json"
+_SHORTEST_KEY = 6
 
 
 class EngineStore:
@@ -25,7 +27,27 @@ class EngineStore:
 
     def find(self, key: str) -> Engine | None:
         """The engine with this key."""
-        return documents.read(self._layout.engine(key) / MANIFEST, Engine)
+        return documents.read(self._layout.engine(key) / SIDECAR, Engine)
+
+    def named(self, name: str) -> Engine:
+        """The engine whose key begins so.
+
+        Raises:
+            NotFoundError: There is none.
+            UsageError: There are several, or the name is too short to mean one.
+        """
+        if len(name) < _SHORTEST_KEY:
+            raise UsageError(f"`{name}` is too short for an engine's key", hint="nimctl engines")
+        found = [engine for engine in self.all() if engine.key.startswith(name)]
+        if not found:
+            raise NotFoundError(f"there is no engine {name}", hint="nimctl engines")
+        if len(found) > 1:
+            raise UsageError(
+                f"{name} means {len(found)} engines",
+                cause=", ".join(engine.key[:16] for engine in found),
+                hint="give more of the key",
+            )
+        return found[0]
 
     def path(self, key: str) -> Path:
         """The directory of an engine."""
@@ -33,67 +55,164 @@ class EngineStore:
 
     def all(self) -> Iterator[Engine]:
         """Every engine, in no order."""
-        for path in (self._layout.root / "engines").glob(f"[!.]*/{MANIFEST}"):
+        for path in (self._layout.root / "engines").glob(f"[!.]*/{SIDECAR}"):
             engine = documents.read(path, Engine)
             if engine is not None:
                 yield engine
 
+    def touch(self, key: str) -> None:
+        """Note that an engine is used now."""
+        os.utime(self._layout.engine(key))
+
+    def last_used(self, key: str) -> datetime:
+        """When an engine was used last, or made."""
+        return datetime.fromtimestamp(self._layout.engine(key).stat().st_mtime, UTC)
+
     def remove(self, key: str) -> None:
-        """Remove an engine."""
-        shutil.rmtree(self._layout.engine(key))
+        """Remove an engine and the log of its build."""
+        directory = self._layout.engine(key)
+        # Out of sight first: what is half removed must not be found.
+        gone = directory.with_name(f".{key}.{secrets.token_hex(4)}")
+        directory.rename(gone)
+        shutil.rmtree(gone)
+        self._layout.build_log(key).unlink(missing_ok=True)
 
     def obtain(
-        self, artifact: Artifact, recipe: EngineRecipe, build: Callable[[Path], None]
+        self,
+        artifact: Artifact,
+        recipe: EngineRecipe,
+        build: Callable[[Path], str | None],
+        *,
+        on_wait: Callable[[], None] | None = None,
     ) -> tuple[Engine, bool]:
         """Return the engine for an artifact and whether `build` had to make it.
 
-        `build` fills the directory that it is given. Of several processes one builds, the others
-        wait. A failed build leaves nothing behind.
+        `build` fills the directory that it is given and says which image it used, if any. Of
+        several processes one builds, the others wait, after a call of `on_wait`. A failed build
+        leaves nothing behind.
         """
         digest = artifact.digest
         if digest is None:
             raise BuildError(f"{artifact.reference} was not fetched whole")
         key = recipe.key(digest)
-        if engine := self.find(key):
+        if engine := self._used(key):
             return engine, False
-        with held(self._layout.lock(f"engine-{key}")):
-            if engine := self.find(key):
+        with held(self._layout.lock(f"engine-{key}"), on_wait=on_wait):
+            if engine := self._used(key):
                 return engine, False
-            return self._publish(key, digest, artifact, recipe, build), True
+            self._sweep(key)
+            with self._staged(key) as staged:
+                image = build(staged)
+                engine = Engine(
+                    key=key,
+                    model_digest=digest,
+                    reference=artifact.reference,
+                    recipe=recipe,
+                    created=datetime.now(UTC).isoformat(timespec="seconds"),
+                    files=tuple(described(staged)),
+                    image=image,
+                )
+                self._publish(engine, staged)
+            return engine, True
 
-    def _publish(
-        self,
-        key: str,
-        digest: str,
-        artifact: Artifact,
-        recipe: EngineRecipe,
-        build: Callable[[Path], None],
-    ) -> Engine:
-        final = self._layout.engine(key)
-        staged = final.with_name(f".{key}.{secrets.token_hex(4)}")
-        staged.mkdir(parents=True)
-        try:
-            build(staged)
-            engine = Engine(
-                key=key,
-                model_digest=digest,
-                reference=artifact.reference,
-                recipe=recipe,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                files=tuple(_described(staged)),
+    def take_in(self, engine: Engine, fill: Callable[[Path], None]) -> bool:
+        """Keep an engine that was built elsewhere; False when it is here already.
+
+        `fill` writes its files into the directory that it is given; they are checked.
+
+        Raises:
+            VerificationError: The key is not what the sidecar says, or a file is not.
+        """
+        if engine.recipe.key(engine.model_digest) != engine.key:
+            raise VerificationError(
+                f"the sidecar of engine {engine.key[:12]} was altered",
+                cause="its key does not follow from what it says the engine depends on",
             )
-            documents.write(staged / MANIFEST, engine)
-            staged.rename(final)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        if self.find(engine.key):
+            return False
+        with held(self._layout.lock(f"engine-{engine.key}")):
+            if self.find(engine.key):
+                return False
+            self._sweep(engine.key)
+            with self._staged(engine.key) as staged:
+                fill(staged)
+                check_files(engine, described(staged))
+                self._publish(engine, staged)
+        return True
+
+    def leftovers(self) -> Iterator[Path]:
+        """Directories of builds that were killed; those that run are not among them."""
+        for path in (self._layout.root / "engines").glob(".*"):
+            key = path.name.split(".")[1]
+            lock = try_lock(self._layout.lock(f"engine-{key}"))
+            if lock is not None:
+                try:
+                    yield path
+                finally:
+                    lock.release()
+
+    def _used(self, key: str) -> Engine | None:
+        engine = self.find(key)
+        if engine is not None:
+            self.touch(key)
         return engine
 
+    def _sweep(self, key: str) -> None:
+        # The lock is held, so these are of processes that are gone.
+        for path in (self._layout.root / "engines").glob(f".{key}.*"):
+            shutil.rmtree(path)
 
-def _described(directory: Path) -> Iterator[EngineFile]:
+    def _staged(self, key: str) -> "_Staged":
+        return _Staged(self._layout.engine(key).with_name(f".{key}.{secrets.token_hex(4)}"))
+
+    def _publish(self, engine: Engine, staged: Path) -> None:
+        for file in engine.files:
+            (staged / file.path).chmod(0o444)
+        documents.write(staged / SIDECAR, engine)
+        staged.rename(self._layout.engine(engine.key))
+
+
+class _Staged:
+    """A directory that is removed when it was not renamed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Path:
+        self._path.mkdir(parents=True)
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def described(directory: Path) -> Iterator[EngineFile]:
+    """Each file of an engine's directory, with size and digest."""
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        relative = path.relative_to(directory)
+        if relative.parts[0] in (WORK, SIDECAR):
+            continue
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        path.chmod(0o444)
-        yield EngineFile(
-            path=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=sha256
-        )
+        yield EngineFile(path=relative.as_posix(), size=path.stat().st_size, sha256=sha256)
+
+
+def check_files(engine: Engine, found: Iterable[EngineFile]) -> None:
+    """Compare files with what a sidecar says of them.
+
+    Raises:
+        VerificationError: One is missing, damaged, or too many.
+    """
+    expected = {file.path: file for file in engine.files}
+    there = {file.path: file for file in found}
+    for path in sorted({*expected, *there}):
+        if path not in there:
+            raise VerificationError(f"{path} of engine {engine.key[:12]} is missing")
+        if path not in expected:
+            raise VerificationError(f"{path} is not of engine {engine.key[:12]}")
+        if there[path] != expected[path]:
+            raise VerificationError(
+                f"{path} of engine {engine.key[:12]} is damaged",
+                cause=f"sha256 is {there[path].sha256}, not {expected[path].sha256}",
+                hint="copy it again",
+            )

@@ -74,20 +74,20 @@ def _root(architecture: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in ("bin", "tmp", "etc", "run", "opt", "opt/nim", "opt/nim/etc"):
-            _add(tar, name, b"", kind=tarfile.DIRTYPE, mode=0o777)
+            add_file(tar, name, b"", kind=tarfile.DIRTYPE, mode=0o777)
         tar.add(busybox(), "bin/busybox")
         for applet in applets.stdout.split():
             if applet != "busybox":
-                _link(tar, f"bin/{applet}", "busybox")
+                add_link(tar, f"bin/{applet}", "busybox")
         if architecture != "amd64":
             # What the kernel says of another machine's program: exec format error.
-            _add(tar, "bin/serve", b"\x7fELF\x02\x01\x01" + bytes(57), mode=0o755)
+            add_file(tar, "bin/serve", b"\x7fELF\x02\x01\x01" + bytes(57), mode=0o755)
         else:
-            _add(tar, "bin/serve", SERVE.encode(), mode=0o755)
-        _add(tar, "bin/answer", ANSWER.encode(), mode=0o755)
-        _add(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\nnim:x:1000:1000::/tmp:/bin/sh\n")
-        _add(tar, "opt/nim/etc/real.yaml", MANIFEST)
-        _link(tar, "opt/nim/etc/manifest.yaml", "real.yaml")
+            add_file(tar, "bin/serve", SERVE.encode(), mode=0o755)
+        add_file(tar, "bin/answer", ANSWER.encode(), mode=0o755)
+        add_file(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\nnim:x:1000:1000::/tmp:/bin/sh\n")
+        add_file(tar, "opt/nim/etc/real.yaml", MANIFEST)
+        add_link(tar, "opt/nim/etc/manifest.yaml", "real.yaml")
     return buffer.getvalue()
 
 
@@ -103,7 +103,7 @@ def make_image(reference: str, *, architecture: str = "amd64", labels: dict[str,
     )
 
 
-def _add(
+def add_file(
     tar: tarfile.TarFile,
     name: str,
     data: bytes,
@@ -116,7 +116,7 @@ def _add(
     tar.addfile(member, io.BytesIO(data))
 
 
-def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
+def add_link(tar: tarfile.TarFile, name: str, target: str) -> None:
     member = tarfile.TarInfo(name)
     member.type, member.linkname = tarfile.SYMTYPE, target
     tar.addfile(member)

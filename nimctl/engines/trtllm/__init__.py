@@ -1,0 +1,5 @@
+"""Engines of TensorRT-LLM, built in its container or by an installation on this machine.
+
+One way: `builder` runs a job's commands with one of the `runners` and checks what came out;
+`buildlog` keeps what they print; `installed` finds an installation.
+"""

@@ -1,0 +1,169 @@
+"""Where the commands of a build run: in containers, or on this machine."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from nimctl.core.errors import BuildError, LimitRefusedError
+from nimctl.core.ports import Containers
+from nimctl.core.trtllm.job import (
+    BESIDE,
+    WORK,
+    EngineJob,
+    build_container,
+    build_environment,
+    calibration_name,
+)
+from nimctl.core.trtllm.pipeline import Command
+
+_GRACE_S = 10.0
+# Only a container's home is nimctl's to choose.
+_OWN = ("HOME", "USER")
+
+
+class Site(NamedTuple):
+    """One build's place: the engine's key, its checkpoint, the directory to fill, its log."""
+
+    key: str
+    checkpoint: Path
+    staging: Path
+    log: Path
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    exit_code: int
+    oom_killed: bool = False
+
+
+class Runner(Protocol):
+    """Runs the commands of a job."""
+
+    def run(
+        self, job: EngineJob, command: Command, site: Site, on_line: Callable[[str], None]
+    ) -> Ended:
+        """Run one to its end, and hand on each line that it prints."""
+        ...
+
+    def image_digest(self, job: EngineJob) -> str | None:
+        """The digest of the image that the commands ran in; None where there was none."""
+        ...
+
+
+class ContainerRunner:
+    """Runs each command in a container of its own, which is gone when the command ends."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    def run(
+        self, job: EngineJob, command: Command, site: Site, on_line: Callable[[str], None]
+    ) -> Ended:
+        """Run a command.
+
+        Raises:
+            NotFoundError: The engine does not have the image.
+            ContainerEngineError: The container engine fails.
+        """
+        spec = build_container(
+            job,
+            command,
+            key=site.key,
+            checkpoint=str(site.checkpoint),
+            staging=str(site.staging),
+        )
+        # Of one key one builds at a time: a container of this name is of a nimctl that was killed.
+        self._containers.remove(spec.name)
+        try:
+            state = self._containers.run(spec, on_line)
+        except LimitRefusedError as error:
+            # Builds work with the engine's own limits; they lock less memory for transfers.
+            on_line(f"nimctl: without {', '.join(spec.ulimits)}: {error.cause}")
+            state = self._containers.run(msgspec.structs.replace(spec, ulimits={}), on_line)
+        return Ended(state.exit_code, state.oom_killed)
+
+    def image_digest(self, job: EngineJob) -> str | None:
+        """The image's digest in its registry, or that of its configuration."""
+        image = self._containers.image(job.image or "")
+        if image is None:
+            return None
+        return image.digests[0] if image.digests else image.id
+
+
+class LocalRunner:
+    """Runs commands on this machine, in a process group that ends with the run."""
+
+    def run(
+        self, job: EngineJob, command: Command, site: Site, on_line: Callable[[str], None]
+    ) -> Ended:
+        """Run a command.
+
+        Raises:
+            BuildError: It does not end when it is interrupted.
+        """
+        work = site.staging / WORK
+        _lay_out(job, work)
+        process = subprocess.Popen(
+            _argv(job, command),
+            cwd=work,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        with _ending_with_us(process):
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            for line in process.stdout:
+                on_line(line)
+            code = process.wait()
+        return Ended(128 - code if code < 0 else code)
+
+    def image_digest(self, job: EngineJob) -> str | None:
+        """There is none."""
+        del job
+        return None
+
+
+def _argv(job: EngineJob, command: Command) -> list[str]:
+    quiet = {**build_environment(BESIDE), **job.environment}
+    settings = [f"{name}={value}" for name, value in quiet.items() if name not in _OWN]
+    return ["env", *settings, *command.argv]
+
+
+def _lay_out(job: EngineJob, work: Path) -> None:
+    if job.calibration is None:
+        return
+    link = work / BESIDE.calibration / calibration_name(job.calibration)
+    link.parent.mkdir(exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(job.calibration)
+
+
+@contextlib.contextmanager
+def _ending_with_us(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _end(process)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    # The group outlives its leader when a worker hangs, so it is asked even when that has ended.
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_S)
+            return
+    raise BuildError(f"process {process.pid} of the build does not end")
