@@ -1,17 +1,13 @@
 """Observe, then decide: from a request to a plan. Reads the outside, changes nothing."""
 
 import json
-from collections.abc import Iterable, Mapping
 
 from nimctl.core import checkpoint, decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
-from nimctl.core.choice import CATALOGUE_ORDER, matching, rank
 from nimctl.core.decide import Surroundings, Target
 from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact, Inventory, carry_digests
-from nimctl.core.fit import Judge
-from nimctl.core.gpus import PARTS, GpuPart, by_key
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Plan
@@ -19,8 +15,8 @@ from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
 from nimctl.core.unlisted import unlisted_model
-from nimctl.core.variants import profiles_of
 from nimctl.serving.health import free_port
+from nimctl.survey import survey
 from nimctl.tools import LOCAL_SCHEMES, Tools
 
 
@@ -30,7 +26,7 @@ def plan_pull(request: PullRequest, tools: Tools) -> Plan:
     source = request.ref
     if source.scheme == "catalogue":
         model = tools.catalog.find(source.path)
-        chosen = matching(_candidates(model, host, tools), request.wish, CATALOGUE_ORDER)[0]
+        chosen = survey(model, host, tools).matching(request.wish)[0]
         source = _source(chosen.profile)
     if request.lock is not None:
         artifact = request.lock.find(source)
@@ -65,26 +61,10 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
         return opening
     host = tools.host()
     target = _target(
-        request.ref, artifact, host, tools, wish=request.wish, capacity=request.capacity
+        request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
     )
     around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
     return decide.plan_serve(request, target, around)
-
-
-def survey(
-    model: Model,
-    host: Host,
-    tools: Tools,
-    capacity: CapacityWish = ANY_CAPACITY,
-    *,
-    everywhere: bool = False,
-) -> list[Candidate]:
-    """Judge the profiles of a model for a host, best first.
-
-    With `everywhere` also those that are made for other GPUs than the host has.
-    """
-    parts = PARTS if everywhere else None
-    return rank(_candidates(model, host, tools, capacity, parts=parts), CATALOGUE_ORDER)
 
 
 def model_of(ref: ModelRef, tools: Tools) -> Model:
@@ -114,8 +94,7 @@ def _target(
     capacity: CapacityWish = ANY_CAPACITY,
 ) -> Target:
     model = _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
-    candidates = _candidates(model, host, tools, capacity)
-    chosen = matching(candidates, wish, CATALOGUE_ORDER)[0]
+    chosen = survey(model, host, tools, capacity).matching(wish)[0]
     if artifact is None:
         artifact = _artifact(_source(chosen.profile), tools, refresh=False)
     return Target(
@@ -125,37 +104,6 @@ def _target(
         candidate=chosen,
         artifact=artifact,
     )
-
-
-def _candidates(
-    model: Model,
-    host: Host,
-    tools: Tools,
-    capacity: CapacityWish = ANY_CAPACITY,
-    *,
-    parts: Iterable[GpuPart] | None = None,
-) -> Iterable[Candidate]:
-    judge = Judge(host, architecture=model.architecture, capacity=capacity)
-    profiles = profiles_of(model, _parts_of(host) if parts is None else parts)
-    sources = {profile.source for profile in profiles if profile.source}
-    pinned = {one: tools.artifacts.pinned(ModelRef.parse(one)) for one in sources}
-    for profile in profiles:
-        yield judge.judge(profile, cached=_is_cached(profile, pinned, tools))
-
-
-def _parts_of(host: Host) -> list[GpuPart]:
-    keys = dict.fromkeys(gpu.key for gpu in host.gpus if gpu.key)
-    return [part for key in keys if (part := by_key(key))]
-
-
-def _is_cached(profile: Profile, pinned: Mapping[str, Artifact | None], tools: Tools) -> bool:
-    artifact = pinned.get(profile.source or "")
-    if artifact is None or artifact.digest is None:
-        return False
-    if not profile.build:
-        return all(tools.blobs.has(file.sha256 or "") for file in artifact.files)
-    key = decide.recipe_for(profile, tools.builder.version).key(artifact.digest)
-    return tools.engines.find(key) is not None
 
 
 def _source(profile: Profile) -> ModelRef:

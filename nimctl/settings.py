@@ -51,6 +51,9 @@ class Settings(Value):
     ngc_auth_url: str = "https://authn.nvidia.com"
     mirrors: dict[str, str] = {}
     aws: AwsSettings
+    nim_profile: str | None = None
+    nim_tags: str | None = None
+    nim_adapters: str | None = None
     proxies: dict[str, str] = {}
     ca_file: str | None = None
     netrc_file: str | None = None
@@ -105,6 +108,9 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         docker_auth_files=_docker_auth_files(environ, user, config_home),
         ollama_key=str(user / ".ollama" / "id_ed25519"),
         container_engine=_container_engine(environ, user),
+        nim_profile=environ.get("NIM_MODEL_PROFILE") or None,
+        nim_tags=environ.get("NIM_TAGS_SELECTOR") or None,
+        nim_adapters=environ.get("NIM_PEFT_SOURCE") or None,
         proxies=_proxies(environ),
         ca_file=environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE"),
         netrc_file=environ.get("NETRC") or str(user / ".netrc"),

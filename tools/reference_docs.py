@@ -12,7 +12,7 @@ import msgspec
 
 from nimctl.cli.app import nimctl as group
 from nimctl.cli.commands import COMMANDS
-from nimctl.core import plan, reports
+from nimctl.core import plan, profile_reports, reports
 from nimctl.core.catalogue import Model
 from nimctl.core.doctor import DoctorReport
 from nimctl.core.errors import MEANINGS
@@ -25,8 +25,9 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "pull": (reports.PullReport, "`pull --json`"),
     "build-engine": (reports.BuildReport, "`build-engine --json`"),
     "serve": (reports.ServeReport, "`serve --json`"),
-    "list-profiles": (reports.ProfileList, "`list-profiles MODEL --json`"),
-    "catalogue": (reports.CatalogueList, "`list-profiles --json`"),
+    "list-profiles": (profile_reports.ProfileList, "`list-profiles MODEL --json`"),
+    "explained-profile": (profile_reports.ExplainedProfile, "`list-profiles --explain --json`"),
+    "catalogue": (profile_reports.CatalogueList, "`list-profiles --json`"),
     "list": (reports.StoredModels, "`list --json`"),
     "inspect-model": (reports.ModelReport, "`inspect` of a model"),
     "inspect-server": (reports.InspectedServer, "`inspect` of a server"),

@@ -4,27 +4,45 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import machine_options, offline_option, output_options, parse_reference
+from nimctl.cli.options import (
+    complete_model,
+    complete_profile,
+    machine_options,
+    offline_option,
+    output_options,
+    parse_reference,
+    wish_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nimctl.cli.render import Output
     from nimctl.core.catalogue import Model
     from nimctl.core.machine import Host
-    from nimctl.core.profile import Candidate
-    from nimctl.core.reports import ListedModel
+    from nimctl.core.memory import CapacityWish
+    from nimctl.core.profile import Wish
     from nimctl.settings import Settings
+    from nimctl.tools import Tools
 
 
 @click.command(
     "list-profiles",
     help="""Show the ways to run a model on this machine, with reasons.
 
-Without MODEL, show the whole catalogue. An asterisk marks the profile that serve would take. --gpu
-and --host show what another machine could run.""",
+Without MODEL, show the whole catalogue. An asterisk marks the profile that serve would take, and
+the line under it says by which rule. --gpu and --host show what another machine could run.""",
 )
-@click.argument("model", metavar="[MODEL]", required=False)
+@click.argument("model", metavar="[MODEL]", required=False, shell_complete=complete_model)
+@click.option(
+    "--explain",
+    metavar="NAME|ID",
+    shell_complete=complete_profile,
+    help="Show everything about one profile, and why it is chosen or not.",
+)
+@click.option("--all", "everything", is_flag=True, help="Also show what does not run here.")
+@click.option("--lora", is_flag=True, help="Choose a profile that serves LoRA adapters.")
+@click.option("--max-model-len", type=click.IntRange(min=1), help="Tokens of one sequence.")
+@click.option("--max-num-seqs", type=click.IntRange(min=1), help="Sequences at once.")
+@wish_options
 @machine_options()
 @offline_option
 @output_options
@@ -33,87 +51,124 @@ def command(
     settings: "Settings",
     model: str | None,
     *,
+    explain: str | None,
+    everything: bool,
+    lora: bool,
+    max_model_len: int | None,
+    max_num_seqs: int | None,
+    wish: "Wish",
     machine: "Host | None",
     offline: bool,
     output: "Output",
 ) -> None:
     """Judge and print."""
-    from nimctl import api
-    from nimctl.cli.opening import carry_out
-    from nimctl.core.reports import CatalogueList, ProfileList
+    import msgspec
+
+    from nimctl.core.errors import UsageError
+    from nimctl.core.memory import CapacityWish
     from nimctl.tools import Tools
 
+    wish = msgspec.structs.replace(wish, lora=wish.lora or lora)
+    capacity = CapacityWish(max_model_len=max_model_len, max_num_seqs=max_num_seqs)
     with Tools(settings, offline=offline, machine=machine) as tools:
-        host = tools.host()
-        models: tuple[Model, ...]
-        if model:
-            ref = parse_reference(model)
-            opening = api.plan_opening(ref, tools)
-            if opening:
-                carry_out(opening, tools, output)
-            models = (api.model_of(ref, tools),)
+        if model is not None:
+            one = _find(model, tools, output)
+            if explain is not None:
+                _explain(one, wish, capacity, tools, output, name=explain)
+            else:
+                _list(one, wish, capacity, tools, output, everything=everything)
+        elif explain is not None:
+            raise UsageError("--explain needs a model", hint="nimctl list-profiles MODEL --explain")
         else:
-            models, problems = tools.catalog.read_all()
-            for problem in problems:
-                output.warn(problem)
-        listed = [_listed(one, api.survey(one, host, tools)) for one in models]
-    if model:
-        only = listed[0]
-        report = ProfileList(
-            host=host, model=only.model, selected=only.selected, profiles=only.profiles
-        )
-        output.data(report, lambda: _lines(host, listed))
-    else:
-        output.data(CatalogueList(host=host, models=tuple(listed)), lambda: _lines(host, listed))
+            _list_all(wish, capacity, tools, output)
 
 
-def _listed(model: "Model", candidates: "list[Candidate]") -> "ListedModel":
-    from nimctl.core.profile import Fit
-    from nimctl.core.reports import ListedModel, ListedProfile
+def _find(model: str, tools: "Tools", output: "Output") -> "Model":
+    from nimctl import api
+    from nimctl.cli.opening import carry_out
 
-    runnable = [one for one in candidates if one.fit in (Fit.COMPATIBLE, Fit.BUILDABLE)]
-    return ListedModel(
-        model=model.name,
-        title=model.title,
-        license=model.license,
-        selected=runnable[0].profile.id if runnable else None,
-        profiles=tuple(
-            ListedProfile(
-                id=one.profile.id,
-                name=one.profile.name,
-                tags=one.profile.tags,
-                fit=one.fit,
-                lora=one.profile.lora,
-                reasons=one.reasons,
-                memory=one.memory,
-                source=one.profile.source,
-            )
-            for one in candidates
-        ),
+    ref = parse_reference(model)
+    opening = api.plan_opening(ref, tools)
+    if opening:
+        carry_out(opening, tools, output)
+    return api.model_of(ref, tools)
+
+
+def _list(
+    model: "Model",
+    wish: "Wish",
+    capacity: "CapacityWish",
+    tools: "Tools",
+    output: "Output",
+    *,
+    everything: bool,
+) -> None:
+    from nimctl.cli.profile_documents import listed_model
+    from nimctl.cli.profile_tables import model_lines
+    from nimctl.core.profile_reports import ProfileList
+    from nimctl.survey import made_for_others, survey
+
+    host = tools.host()
+    found = survey(model, host, tools, capacity, everywhere=everything)
+    listed = listed_model(model, found, found.choice(wish))
+    report = ProfileList(
+        host=host,
+        model=listed.model,
+        selected=listed.selected,
+        why=listed.why,
+        profiles=listed.profiles,
+        others=0 if everything else made_for_others(model, host),
     )
+    output.data(report, lambda: model_lines(report, everything=everything))
 
 
-def _lines(host: "Host", models: "list[ListedModel]") -> "Iterator[str]":
-    from nimctl.cli.render import table
-    from nimctl.cli.units import size
+def _explain(
+    model: "Model",
+    wish: "Wish",
+    capacity: "CapacityWish",
+    tools: "Tools",
+    output: "Output",
+    *,
+    name: str,
+) -> None:
+    from nimctl.cli.explanation import explanation_lines
+    from nimctl.cli.profile_documents import explained
+    from nimctl.core.errors import NotFoundError
+    from nimctl.core.profile import Wish
+    from nimctl.survey import survey
 
-    gpus = ", ".join(gpu.name for gpu in host.gpus) or "no NVIDIA GPU"
-    yield (
-        f"{host.cpu.model}, {host.cpu.cores} cores, {size(host.memory_available_bytes)} of "
-        f"{size(host.memory_total_bytes)} memory free, "
-        f"{size(host.disk_free_bytes)} disk free, {gpus}"
-    )
-    yield ""
-    rows = [
-        (
-            model.model,
-            profile.name + ("*" if profile.id == model.selected else ""),
-            profile.id[:12],
-            profile.fit.value,
-            size(profile.memory.total_bytes) if profile.memory else "unknown",
-            "; ".join(profile.reasons),
-        )
-        for model in models
-        for profile in model.profiles
-    ]
-    yield from table(("MODEL", "PROFILE", "ID", "FIT", "MEMORY", "WHY"), rows)
+    host = tools.host()
+    named = Wish(profile=name)
+    found = survey(model, host, tools, capacity)
+    try:
+        one = found.matching(named)[0]
+    except NotFoundError:  # perhaps it is made for a GPU that is not here
+        found = survey(model, host, tools, capacity, everywhere=True)
+        one = found.matching(named)[0]
+    report = explained(one, found, found.choice(wish), host, model.name)
+    output.data(report, lambda: explanation_lines(report))
+
+
+def _list_all(wish: "Wish", capacity: "CapacityWish", tools: "Tools", output: "Output") -> None:
+    from nimctl.cli.profile_documents import listed_model
+    from nimctl.cli.profile_tables import catalogue_lines
+    from nimctl.core.errors import UsageError
+    from nimctl.core.profile_reports import CatalogueList
+    from nimctl.survey import survey
+
+    if wish.profile:
+        raise UsageError("--profile needs a model", hint="nimctl list-profiles MODEL --profile ...")
+    host = tools.host()
+    models, problems = tools.catalog.read_all()
+    for problem in problems:
+        output.warn(problem)
+    listed = []
+    for model in models:
+        found = survey(model, host, tools, capacity)
+        try:
+            choice = found.choice(wish)
+        except UsageError:  # nothing of this model has what was asked for
+            choice = None
+        listed.append(listed_model(model, found, choice))
+    report = CatalogueList(host=host, models=tuple(listed))
+    output.data(report, lambda: catalogue_lines(report))

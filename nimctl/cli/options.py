@@ -47,18 +47,39 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wish_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--profile`, `--backend`, `--precision`: handed on as one `wish`."""
+    """`--profile`, `--tags`, `--backend`, `--precision`, `--target`: handed on as one `wish`.
+
+    Without `--profile` and `--tags`, what NIM's own variables say holds.
+    """
 
     @wraps(function)
     def wrapper(
-        *args: Any, profile: str | None, backend: str | None, precision: str | None, **kw: Any
+        *args: Any,
+        profile: str | None,
+        tags: str | None,
+        backend: str | None,
+        precision: str | None,
+        target: str | None,
+        **kw: Any,
     ) -> Any:
-        return function(*args, wish=_wish(profile, backend, precision), **kw)
+        wish = _wish(profile, tags, backend=backend, precision=precision, target=target)
+        return function(*args, wish=wish, **kw)
 
     for option in (
+        click.option(
+            "--target",
+            type=click.Choice(["latency", "throughput"]),
+            help="Only profiles made for low latency, or for throughput.",
+        ),
         click.option("--precision", metavar="NAME", help="Only profiles of this precision."),
         click.option("--backend", metavar="NAME", help="Only profiles of this backend."),
-        click.option("--profile", metavar="NAME|ID", help="The profile, by name or id."),
+        click.option("--tags", metavar="TAG=VALUE,...", help="Only profiles with these tags."),
+        click.option(
+            "--profile",
+            metavar="NAME|ID",
+            shell_complete=complete_profile,
+            help="The profile, by its name or the beginning of its id.",
+        ),
     ):
         wrapper = option(wrapper)
     return wrapper
@@ -140,6 +161,23 @@ def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str
         return [name for name in tools.catalog.names() if name.startswith(incomplete)]
 
 
+def complete_profile(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the profiles that a model of the catalogue has here, for shell completion."""
+    from nimctl.core.errors import NimctlError
+    from nimctl.core.variants import parts_of, profiles_of
+    from nimctl.settings import load
+    from nimctl.tools import Tools
+
+    name = ctx.params.get("model")
+    with Tools(load()) as tools:
+        try:
+            model = tools.catalog.find(str(name))
+        except NimctlError:
+            return []
+        profiles = profiles_of(model, parts_of(tools.host()))
+        return [one.name for one in profiles if one.name.startswith(incomplete)]
+
+
 def complete_server(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Names of servers, for shell completion."""
     from nimctl.settings import load
@@ -161,10 +199,37 @@ def parse_reference(text: str) -> "ModelRef":
     return ModelRef.parse(text)
 
 
-def _wish(profile: str | None, backend: str | None, precision: str | None) -> "Wish":
+def _wish(
+    profile: str | None,
+    tags: str | None,
+    *,
+    backend: str | None,
+    precision: str | None,
+    target: str | None,
+) -> "Wish":
     from nimctl.core.profile import Wish
 
-    return Wish(profile=profile, backend=backend, precision=precision)
+    settings = click.get_current_context().obj
+    if profile is None and tags is None:
+        profile, tags = settings.nim_profile, settings.nim_tags
+    return Wish(
+        # NIM takes `default` for its own choice.
+        profile=None if profile == "default" else profile,
+        backend=backend,
+        precision=precision,
+        target=target,
+        tags=_tags(tags),
+        lora=settings.nim_adapters is not None,
+    )
+
+
+def _tags(text: str | None) -> dict[str, str]:
+    from nimctl.core.errors import UsageError
+
+    pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise UsageError(f"`{text}` is no list of tags", hint="write tag=value,tag=value")
+    return {tag.strip(): value.strip() for tag, _, value in pairs}
 
 
 def _machine(gpus: tuple[str, ...], host_file: "BinaryIO | None") -> "Host | None":

@@ -116,6 +116,8 @@ def matching(candidates: Iterable[Candidate], wish: Wish, order: Order) -> list[
         NotFoundError: A profile was named that is not among them.
         UsageError: Nothing has what was asked for, or the beginning of an id means several.
     """
+    # With adapters, what is made for them is no second choice.
+    order = [rule for rule in order if rule is not _ADAPTERS] if wish.lora else order
     ranked = rank(candidates, order)
     if wish.profile:
         return _named(ranked, wish.profile)
@@ -187,8 +189,9 @@ def _has_tags(profile: Profile, tags: dict[str, str]) -> bool:
 
 
 def _for_adapters(ranked: list[Candidate], *, lora: bool) -> list[Candidate]:
-    # llama.cpp loads adapters whatever the profile.
-    kept = [one for one in ranked if one.profile.lora == lora or one.profile.backend == "llama_cpp"]
+    kept = [
+        one for one in ranked if (_serves_adapters(one.profile) if lora else not one.profile.lora)
+    ]
     if ranked and not kept:
         what = "serves LoRA adapters" if lora else "goes without LoRA adapters"
         raise UsageError(
@@ -197,6 +200,12 @@ def _for_adapters(ranked: list[Candidate], *, lora: bool) -> list[Candidate]:
             hint="leave --lora out, and unset NIM_PEFT_SOURCE" if lora else "give --lora",
         )
     return kept
+
+
+def _serves_adapters(profile: Profile) -> bool:
+    """In a NIM only profiles made for it do; vLLM, SGLang and llama.cpp take a flag."""
+    by_flag = profile.entry is None and profile.backend in ("vllm", "sglang", "llama_cpp")
+    return profile.lora or by_flag
 
 
 def _runs(one: Candidate) -> int:
@@ -266,6 +275,12 @@ def _say_built(one: Candidate) -> str:
 
 
 _RUNS = Rule("fit", _runs, lambda one: one.fit.value)
+# Without adapters those for them are left out, and with adapters the others are.
+_ADAPTERS = Rule(
+    "adapters",
+    lambda one: one.profile.lora,
+    lambda one: "for adapters" if one.profile.lora else "without adapters",
+)
 _BOUND = Rule(
     "GPU",
     _bound,
@@ -289,6 +304,7 @@ _SOURCE = Rule(
 
 NIM_ORDER: Order = (
     _RUNS,
+    _ADAPTERS,
     Rule("engine", _custom, lambda one: "a custom engine" if not _custom(one) else "none"),
     _BOUND,
     _BACKEND,
@@ -302,6 +318,7 @@ NIM_ORDER: Order = (
 
 CATALOGUE_ORDER: Order = (
     _RUNS,
+    _ADAPTERS,
     Rule(
         "hardware",
         lambda one: one.profile.backend == "llama_cpp",

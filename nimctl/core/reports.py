@@ -3,11 +3,8 @@
 from nimctl.core.engine import Engine
 from nimctl.core.facts import Artifact
 from nimctl.core.findings import Finding
-from nimctl.core.machine import Host
-from nimctl.core.memory import MemoryNeed
 from nimctl.core.ngc import ModelVersion
 from nimctl.core.ports import Fetched
-from nimctl.core.profile import Fit
 from nimctl.core.value import Value
 
 
@@ -196,47 +193,6 @@ class Stopped(Value):
     schema_version: int = 1
     stopped: tuple[str, ...]
     killed: tuple[str, ...]
-
-
-class ListedProfile(Value):
-    """A profile as judged for a host."""
-
-    id: str
-    name: str
-    tags: dict[str, str]
-    fit: Fit
-    lora: bool
-    reasons: tuple[str, ...]
-    memory: MemoryNeed | None
-    source: str | None
-
-
-class ListedModel(Value):
-    """A model's profiles, best first, and the id of the one that `serve` would take."""
-
-    model: str
-    title: str
-    license: str | None
-    selected: str | None
-    profiles: tuple[ListedProfile, ...]
-
-
-class ProfileList(Value):
-    """What `list-profiles MODEL` prints."""
-
-    schema_version: int = 1
-    host: Host
-    model: str
-    selected: str | None
-    profiles: tuple[ListedProfile, ...]
-
-
-class CatalogueList(Value):
-    """What `list-profiles` prints without a model."""
-
-    schema_version: int = 1
-    host: Host
-    models: tuple[ListedModel, ...]
 
 
 class PlacedFlaw(Value):

@@ -1,5 +1,7 @@
 """What a user asked for, as values; `cli/` makes them and nothing changes them."""
 
+import msgspec
+
 from nimctl.core.lock import Lock
 from nimctl.core.memory import CapacityWish
 from nimctl.core.profile import Wish
@@ -45,6 +47,11 @@ class ServeRequest(Value):
     embeddings: bool = False
     lora: tuple[str, ...] = ()
     engine_arguments: tuple[str, ...] = ()
+
+    @property
+    def choice(self) -> Wish:
+        """What narrows the choice of a profile; adapters want one that serves them."""
+        return msgspec.structs.replace(self.wish, lora=self.wish.lora or bool(self.lora))
 
     @property
     def capacity(self) -> CapacityWish:

@@ -7,8 +7,8 @@ import msgspec
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model, Nim, Variant
 from nimctl.core.fit.precision import runs_on
-from nimctl.core.gpus import GpuPart
-from nimctl.core.machine import capability_of
+from nimctl.core.gpus import GpuPart, by_key
+from nimctl.core.machine import Host, capability_of
 from nimctl.core.memory import (
     ANY_CAPACITY,
     GpuShare,
@@ -32,6 +32,12 @@ def profiles_of(model: Model, parts: Iterable[GpuPart]) -> tuple[Profile, ...]:
     )
     container = (_of_nim(model.nim),) if model.nim else ()
     return (*model.profiles, *expanded, *container)
+
+
+def parts_of(host: Host) -> list[GpuPart]:
+    """The kinds of GPU that a host has, as far as the table knows them."""
+    keys = dict.fromkeys(gpu.key for gpu in host.gpus if gpu.key)
+    return [part for key in keys if (part := by_key(key))]
 
 
 def _expand(
@@ -75,10 +81,9 @@ def _degrees(
 ) -> Iterator[tuple[int, str]]:
     """The degrees of tensor parallelism worth offering on a kind of GPU, with their targets."""
     if architecture is None or kind.memory_bytes is None:
-        # Parts that share the host's memory come alone.
         yield 1, "throughput"
         return
-    degrees = _divisors(architecture)
+    degrees = [1] if _comes_alone(kind) else _divisors(architecture)
     grades = {tp: _grade(profile, architecture, kind.memory_bytes, tp) for tp in degrees}
     fitting = [tp for tp in degrees if grades[tp] is not Grade.NO_FIT]
     if not fitting:
@@ -88,6 +93,11 @@ def _degrees(
         yield tp, "throughput"
     if faster := next((tp for tp in fitting if tp > roomy), None):
         yield faster, "latency"
+
+
+def _comes_alone(kind: GpuPart) -> bool:
+    """Whether no machine has two: laptops, and parts that share the host's memory."""
+    return kind.unified_memory or kind.key.endswith("_laptop")
 
 
 def _grade(profile: Profile, architecture: Architecture, memory_bytes: int, tp: int) -> Grade:

@@ -22,7 +22,7 @@ def test_a_mixed_machine_is_planned_by_repeating(run: Run) -> None:
 
 
 def test_the_table_names_the_planned_gpus(run: Run) -> None:
-    assert "NVIDIA L40S" in run("list-profiles", "capitals-demo", "--gpu", "NVIDIA L40S:2").out
+    assert "2 L40S, " in run("list-profiles", "capitals-demo", "--gpu", "NVIDIA L40S:2").out
 
 
 def test_a_gpu_that_is_not_known_is_answered_by_near_names(run: Run) -> None:

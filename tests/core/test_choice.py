@@ -215,7 +215,7 @@ MIXED = [
             ["tensorrt_llm-h100-fp8-tp1-pp1-throughput", "vllm-bf16-tp1-pp1"],
         ),
         (Wish(tags={"gpu": "H100", "tp": "2"}), ["tensorrt_llm-h100-fp8-tp2-pp1-latency"]),
-        (Wish(lora=True), ["vllm-bf16-tp1-pp1-lora"]),
+        (Wish(lora=True), ["vllm-bf16-tp1-pp1", "vllm-bf16-tp1-pp1-lora"]),
         (Wish(profile="vllm-bf16-tp1-pp1-lora"), ["vllm-bf16-tp1-pp1-lora"]),
         (Wish(profile=MIXED[2].profile.id), ["vllm-bf16-tp1-pp1"]),
         (Wish(profile=MIXED[2].profile.id[:8]), ["vllm-bf16-tp1-pp1"]),
@@ -269,9 +269,15 @@ def test_the_beginning_of_an_id_must_mean_one_profile() -> None:
     assert len(matching(twins, Wish(profile="abc"), NIM_ORDER)) == 1
 
 
-def test_llama_cpp_serves_adapters_with_any_profile() -> None:
+def test_backends_that_take_a_flag_serve_adapters_with_any_profile() -> None:
     q8 = candidate("llama_cpp", precision="q8_0")
-    assert matching([q8], Wish(lora=True), CATALOGUE_ORDER) == [q8]
+    plain = candidate("vllm", precision="bf16")
+    made = candidate("tensorrt_llm", precision="bf16", lora=True)
+    engine = candidate("tensorrt_llm", precision="fp8")
+    nim = candidate("vllm", precision="fp8", entry=ManifestEntry(id="1", name="n", tags={}))
+    several = [q8, plain, made, engine, nim]
+    assert matching(several, Wish(lora=True), CATALOGUE_ORDER) == [made, plain, q8]
+    assert matching(several, ANY, CATALOGUE_ORDER) == [engine, nim, plain, q8]
 
 
 # What holds for all of them.

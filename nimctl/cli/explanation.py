@@ -1,0 +1,87 @@
+"""Everything about one profile, in words."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nimctl.cli.profile_words import COLUMNS, UNKNOWN, host_lines, wrapped
+from nimctl.cli.units import size
+
+if TYPE_CHECKING:
+    from nimctl.core.memory import MemoryNeed
+    from nimctl.core.profile_reports import ExplainedProfile, ListedProfile
+
+_LABEL = 12
+
+
+def explanation_lines(report: "ExplainedProfile") -> Iterator[str]:
+    """Its tags, each check, its memory, and where it stands."""
+    profile = report.profile
+    yield from wrapped(profile.name)
+    yield from host_lines(report.host)
+    yield ""
+    for label, text in _facts(report):
+        yield from _labelled(label, text)
+    yield ""
+    yield "CHECKS"
+    for check in report.checks:
+        yield from _labelled(f"  {'passed' if check.passed else 'FAILED'}", f"{check.words}")
+    if profile.memory:
+        yield ""
+        yield from _memory(profile, profile.memory)
+    yield ""
+    yield "ORDER"
+    if report.selected:
+        yield "  chosen"
+    yield f"  {report.position} of {report.of}"
+    for lost in report.lost_to:
+        yield from wrapped(f"after {lost.profile}", "  ")
+        yield from wrapped(f"by {lost.rule}: {lost.winner} before {lost.loser}", "    ")
+
+
+def _facts(report: "ExplainedProfile") -> Iterator[tuple[str, str]]:
+    profile = report.profile
+    yield "model", report.model
+    yield "id", profile.id
+    yield from profile.tags.items()
+    yield "files", profile.source or "the container's own"
+    yield "download", size(profile.download_bytes) if profile.download_bytes else "size not known"
+    yield "engine", profile.engine
+    yield "fit", profile.fit.value
+    by_uuid = {gpu.uuid: gpu for gpu in report.host.gpus}
+    for uuid in profile.gpus:
+        gpu = by_uuid[uuid]
+        yield "GPU", f"{gpu.index} {gpu.name} ({uuid})"
+    for reason in profile.reasons:
+        yield "reason", reason
+    if profile.unverified:
+        yield "unverified", "no source confirms it"
+
+
+def _memory(profile: "ListedProfile", need: "MemoryNeed") -> Iterator[str]:
+    yield "MEMORY of each GPU" if profile.gpus else "MEMORY"
+    parts = (
+        ("weights", need.weights_bytes),
+        ("KV cache", need.kv_cache_bytes),
+        ("activations", need.compute_bytes),
+        ("runtime", need.runtime_bytes),
+        ("kept free", need.reserve_bytes),
+        ("together", need.total_bytes),
+    )
+    for name, count in parts:
+        yield f"  {name:<{_LABEL}}  {size(count):>10}"
+    yield f"  {need.kv_bytes_per_token:,} bytes of KV cache a token"
+    yield from wrapped(
+        f"room for {need.kv_tokens:,} tokens, {need.sequences:,} sequences of full length", "  "
+    )
+    longest = f"{need.fitting_context:,} tokens" if need.fitting_context else UNKNOWN
+    yield f"  longest context that fits: {longest}"
+    if need.grade:
+        yield f"  grade: {need.grade.value}"
+
+
+def _labelled(label: str, text: str) -> Iterator[str]:
+    head = f"{label:<{_LABEL}}  "
+    lines = wrapped(text, " " * len(head)) or [""]
+    first = lines[0][len(head) :]
+    yield (head + first)[:COLUMNS].rstrip()
+    yield from lines[1:]

@@ -1,0 +1,90 @@
+"""From candidates to the documents that `list-profiles` prints."""
+
+from typing import TYPE_CHECKING
+
+from nimctl.core.choice import why_after
+from nimctl.core.profile_reports import (
+    EngineState,
+    ExplainedProfile,
+    ListedModel,
+    ListedProfile,
+    LostTo,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nimctl.core.catalogue import Model
+    from nimctl.core.choice import Choice
+    from nimctl.core.machine import Host
+    from nimctl.core.profile import Candidate
+    from nimctl.survey import Survey
+
+
+def listed_profile(one: "Candidate", found: "Survey") -> ListedProfile:
+    """One candidate."""
+    profile = one.profile
+    return ListedProfile(
+        id=profile.id,
+        name=profile.name,
+        tags=profile.tags,
+        fit=one.fit,
+        lora=profile.lora,
+        reasons=one.reasons,
+        memory=one.memory,
+        source=profile.source,
+        engine=_engine_state(one),
+        gpus=tuple(gpu.uuid for gpu in one.gpus),
+        gpu_memory_bytes=profile.gpu_memory_bytes,
+        download_bytes=found.sizes.get(profile.source or ""),
+        unverified=profile.unverified,
+    )
+
+
+def listed_model(model: "Model", found: "Survey", choice: "Choice | None") -> ListedModel:
+    """A model of the catalogue."""
+    return ListedModel(
+        model=model.name,
+        title=model.title,
+        family=model.family,
+        license=model.license,
+        selected=choice.candidate.profile.id if choice else None,
+        why=choice.why if choice else None,
+        profiles=tuple(listed_profile(one, found) for one in found.candidates),
+        unverified=model.unverified,
+    )
+
+
+def explained(
+    one: "Candidate", found: "Survey", choice: "Choice | None", host: "Host", name: str
+) -> ExplainedProfile:
+    """One candidate with all that was asked of it, and where it stands among the others."""
+    return ExplainedProfile(
+        host=host,
+        model=name,
+        profile=listed_profile(one, found),
+        checks=found.judge.checks(one.profile),
+        position=found.candidates.index(one) + 1,
+        of=len(found.candidates),
+        selected=choice is not None and choice.candidate == one,
+        lost_to=tuple(_lost_to(one, found, choice)),
+    )
+
+
+def _lost_to(one: "Candidate", found: "Survey", choice: "Choice | None") -> "Iterator[LostTo]":
+    ahead = found.candidates[: found.candidates.index(one)]
+    nearest = ahead[-1:]
+    if choice and choice.candidate in ahead[:-1]:
+        nearest = [choice.candidate, *nearest]
+    for other in nearest:
+        lost = why_after(one, other, found.order)
+        if lost:
+            yield LostTo(
+                profile=other.profile.name, rule=lost.rule, winner=lost.winner, loser=lost.loser
+            )
+
+
+def _engine_state(one: "Candidate") -> EngineState:
+    if one.cached:
+        return "cached"
+    return "to build" if one.profile.build else "prebuilt"

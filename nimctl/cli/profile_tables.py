@@ -1,0 +1,95 @@
+"""Profiles as tables: the whole catalogue, and one model."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, get_args
+
+from nimctl.cli.profile_words import UNKNOWN, host_lines, memory_needed, wrapped
+from nimctl.cli.render import table
+from nimctl.cli.units import size
+from nimctl.core.catalogue import Family
+from nimctl.core.profile import Fit
+
+if TYPE_CHECKING:
+    from nimctl.core.profile_reports import (
+        CatalogueList,
+        ListedModel,
+        ListedProfile,
+        ProfileList,
+    )
+
+_FAMILIES = get_args(Family)
+_UNVERIFIED = " ?"
+_INDENT = "    "
+_HEADER = ("ID", "FIT", "MEMORY", "KV TOKENS", "SEQS", "ENGINE", "DOWNLOAD")
+
+
+def catalogue_lines(report: "CatalogueList") -> Iterator[str]:
+    """One line a model, under its family."""
+    yield from host_lines(report.host)
+    models = sorted(report.models, key=lambda one: (_FAMILIES.index(one.family), one.model))
+    rows = [_model_row(model) for model in models]
+    header, *lines = table(("", "BEST HERE", "FIT", "MEMORY"), rows)
+    pairs = list(zip(models, lines, strict=True))
+    for family, group in groupby(pairs, key=lambda pair: pair[0].family):
+        yield ""
+        yield family.upper() + header[len(family) :]
+        yield from (line for _, line in group)
+    if any(model.unverified for model in models):
+        yield ""
+        yield "? not confirmed by any source"
+
+
+def model_lines(report: "ProfileList", *, everything: bool) -> Iterator[str]:
+    """Two lines a profile, and a third for its reasons; those that run here unless none does."""
+    yield report.model
+    yield from host_lines(report.host)
+    yield ""
+    running = [one for one in report.profiles if one.fit is not Fit.INCOMPATIBLE]
+    shown = list(report.profiles) if everything or not running else running
+    header, *rows = table(_HEADER, [_profile_row(one) for one in shown])
+    yield "  PROFILE"
+    yield _INDENT + header
+    for profile, row in zip(shown, rows, strict=True):
+        chosen = profile.id == report.selected
+        mark = _UNVERIFIED if profile.unverified else ""
+        yield f"{'*' if chosen else ' '} {profile.name}{mark}"
+        yield _INDENT + row
+        if chosen:
+            yield from wrapped(f"chosen: {report.why}", _INDENT)
+        for reason in profile.reasons:
+            yield from wrapped(reason, _INDENT)
+    left_out = len(report.profiles) - len(shown) + report.others
+    if left_out:
+        yield ""
+        yield from wrapped(f"{left_out} more do not run here; --all shows them, with reasons")
+
+
+def _model_row(model: "ListedModel") -> tuple[str, ...]:
+    name = model.model + (_UNVERIFIED if model.unverified else "")
+    chosen = (one for one in model.profiles if one.id == model.selected)
+    best = next(chosen, next(iter(model.profiles), None))
+    if best is None:
+        return name, UNKNOWN, UNKNOWN, UNKNOWN
+    return name, _in_short(best), best.fit.value, memory_needed(best)
+
+
+def _in_short(profile: "ListedProfile") -> str:
+    """A profile's name without what most have in common."""
+    tags = profile.tags
+    parallel = f"tp{tags['tp']}" if tags.get("tp", "1") != "1" else None
+    parts = (tags.get("backend"), tags.get("precision"), parallel)
+    return " ".join(part for part in parts if part)
+
+
+def _profile_row(profile: "ListedProfile") -> tuple[str, ...]:
+    memory = profile.memory
+    return (
+        profile.id[:8],
+        profile.fit.value,
+        memory_needed(profile),
+        f"{memory.kv_tokens:,}" if memory else UNKNOWN,
+        f"{memory.sequences:,}" if memory else UNKNOWN,
+        profile.engine,
+        size(profile.download_bytes) if profile.download_bytes is not None else UNKNOWN,
+    )
