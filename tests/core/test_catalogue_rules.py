@@ -104,7 +104,7 @@ def test_a_model_that_nothing_runs_is_refused() -> None:
         ({"nim": {**NIM, "ports": {}}}, "nim.ports: no port"),
         ({"nim": {**NIM, "selector": "my tag"}}, "nim.selector: `my tag` is no name"),
         ({"nim": {**NIM, "selector_values": ["a"]}}, "nim.selector_values: there is no"),
-        ({"nim": {**NIM, "environment": {"a b": "1"}}}, "nim.environment[`a b`]: this is no name"),
+        ({"nim": {**NIM, "environment": {"a b": "1"}}}, 'nim.environment["a b"]: this is no name'),
     ],
 )
 def test_a_broken_rule_is_told_with_its_place(fields: dict[str, Any], flaw: str) -> None:
