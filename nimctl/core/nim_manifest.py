@@ -6,6 +6,7 @@ https://github.com/NVIDIA/k8s-nim-operator (Apache-2.0), internal/nimparser/{v1,
 their test data.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
@@ -22,6 +23,9 @@ MANIFEST_PATHS = (
 )
 YAML_TAGS = ("!workspace", "!name")
 _HEX_DIGITS = 64
+# Whether a profile fits cannot be told without these.
+_COUNTS = ("tp", "pp", "number_of_gpus")
+_COUNT = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 _ALGORITHMS: tuple[DigestAlgorithm, ...] = ("blake3", "sha256")
 
 
@@ -165,15 +169,20 @@ def _profile(id_: str, fields: dict[str, object], path: Path) -> ManifestProfile
     at = (*path, "workspace")
     return ManifestProfile(
         id=_printable(id_, path),
-        tags={
-            _printable(tag, (*path, "tags")): _text(tags, tag, (*path, "tags")) or ""
-            for tag in tags
-        },
+        tags=_tags(tags, (*path, "tags")),
         model=_text(fields, "model", path),
         release=_text(fields, "release", path),
         container=_text(fields, "container_url", path),
         workspace=tuple(_items(_mapping(workspace, at), at)) if workspace is not None else (),
     )
+
+
+def _tags(tags: dict[str, object], path: Path) -> dict[str, str]:
+    found = {_printable(tag, path): _text(tags, tag, path) or "" for tag in tags}
+    for tag in _COUNTS:
+        if found.get(tag) and not _COUNT.fullmatch(found[tag]):
+            raise Misfit((*path, tag), "a count of GPUs belongs here")
+    return found
 
 
 def _items(workspace: dict[str, object], path: Path) -> Iterator[WorkspaceItem]:

@@ -75,6 +75,8 @@ def test_schema_2_is_known_by_its_major_version(version: str) -> None:
         ({"a": {"model": "m"}}, ("a", "tags"), "a mapping belongs here, not nothing"),
         ({"a": {"tags": {"tp": ["1"]}}}, ("a", "tags", "tp"), "text belongs here, not a list"),
         ({"a": {"tags": {"tp": "\x1b[2J"}}}, ("a", "tags", "tp"), "control or unprintable"),
+        ({"a": {"tags": {"tp": "auto"}}}, ("a", "tags", "tp"), "a count of GPUs belongs here"),
+        ({"a": {"tags": {"pp": "0"}}}, ("a", "tags", "pp"), "a count of GPUs belongs here"),
         ({"a\x07": TAGS}, ("a\x07",), "control or unprintable"),
         ({"schema_version": "3.0", "profiles": []}, ("schema_version",), "schema 3.0 is not known"),
         ({"schema_version": ["2"]}, ("schema_version",), "text belongs here, not a list"),
