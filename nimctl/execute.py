@@ -154,7 +154,10 @@ def _pin(reference: str, artifact: Artifact, tools: Tools) -> None:
 def _with_digest(file: File, fetched: Mapping[str, Fetched]) -> File:
     one = fetched[file.path]
     return msgspec.structs.replace(
-        file, size=one.size, digests={**file.digests, "sha256": one.sha256}
+        file,
+        size=one.size,
+        served_etag=one.etag or file.served_etag,
+        digests={**file.digests, "sha256": one.sha256},
     )
 
 

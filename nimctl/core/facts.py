@@ -15,13 +15,15 @@ class File(Value):
 
     `path` is relative and uses `/`. `url` says where the bytes come from, without credentials.
     `size` in bytes and `digests` (algorithm to lower-case hex) as the registry states them; after
-    the fetch sha256 is always among them. `etag` changes when the content behind `url` does.
+    the fetch sha256 is always among them. `etag` changes when the content behind `url` does;
+    `served_etag` is the one that came with the bytes, by which other tools name them.
     """
 
     path: str
     url: str
     size: int | None = None
     etag: str | None = None
+    served_etag: str | None = None
     digests: dict[DigestAlgorithm, str] = {}
 
     @property
@@ -70,14 +72,20 @@ def carry_digests(resolved: Artifact, pinned: Artifact | None) -> Artifact:
 
 
 def _carried(file: File, before: File | None) -> File:
-    if before is None or file.sha256 or file.size not in (None, before.size):
+    if before is None or file.size not in (None, before.size):
         return file
+    if file.sha256:
+        same = file.sha256 == before.sha256
+        return msgspec.structs.replace(file, served_etag=before.served_etag) if same else file
     same_etag = file.etag is not None and (file.url, file.etag) == (before.url, before.etag)
     same_digest = any(before.digests.get(name) == hex_ for name, hex_ in file.digests.items())
     if not (same_etag or same_digest):
         return file
     return msgspec.structs.replace(
-        file, size=before.size, digests={**before.digests, **file.digests}
+        file,
+        size=before.size,
+        served_etag=before.served_etag,
+        digests={**before.digests, **file.digests},
     )
 
 

@@ -32,6 +32,7 @@ class Fetched(Value):
     """One file that a transfer brought into the blob store; sizes in bytes.
 
     `bytes_reused` were there already: from the blob store, or from an earlier unfinished transfer.
+    `etag` came with the bytes, without quotes; None where none did, or nothing was fetched.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Fetched(Value):
     size: int
     bytes_fetched: int
     bytes_reused: int
+    etag: str | None = None
 
 
 class Registry(Protocol):

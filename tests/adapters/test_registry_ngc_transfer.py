@@ -16,7 +16,7 @@ from faulty_server import Seen
 from ngc import Ngc
 from transfers import blake3_of
 
-from nimctl.core.errors import AuthError, NetworkError, VerificationError
+from nimctl.core.errors import AuthError, NetworkError, NotFoundError, VerificationError
 from nimctl.core.http import HttpOptions
 from nimctl.core.layout import Layout
 from nimctl.core.ngc import credential
@@ -195,6 +195,41 @@ def test_a_version_whose_lists_are_refused_and_that_has_none_of_its_own_is_refus
     with pytest.raises(NetworkError) as caught:
         fetch(encrypted, blobs, PERSONAL)
     assert "Org contex missing" in str(caught.value.cause)
+
+
+def test_files_that_are_named_come_though_no_list_has_them(
+    encrypted: Ngc, blobs: BlobStore
+) -> None:
+    encrypted.refuses_lists = True
+    named = ModelRef.parse(f"{REF}:1.0.0?file=config.json&file=sub/model.onnx")
+    with registry(encrypted.url, encrypted.ca_file, None) as one:
+        files = one.resolve(named).files
+        fetched = transfer(blobs, encrypted.ca_file).fetch(files, one.locate, lambda _: None)
+        assert content(blobs, {file.path: file for file in fetched}) == {
+            path: FILES[path] for path in named.files
+        }
+        absent = one.resolve(ModelRef.parse(f"{REF}:1.0.0?file=absent.json")).files
+        with pytest.raises(NotFoundError, match=r"absent\.json"):
+            transfer(blobs, encrypted.ca_file).fetch(absent, one.locate, lambda _: None)
+
+
+def test_files_that_are_named_come_beside_those_of_the_list(
+    encrypted: Ngc, blobs: BlobStore
+) -> None:
+    listed = with_checksums({"config.json": FILES["config.json"]})
+    encrypted.models["acme", "vision", "detector"].add("3.0.0", {**FILES, **listed})
+    encrypted.refuses_lists = True
+    named = ModelRef.parse(f"{REF}:3.0.0?file=config.json&file=empty.txt")
+    with registry(encrypted.url, encrypted.ca_file, None) as one:
+        files = {file.path: file for file in one.resolve(named).files}
+        fetched = transfer(blobs, encrypted.ca_file).fetch(
+            [*files.values()], one.locate, lambda _: None
+        )
+    assert {path: sorted(file.digests) for path, file in files.items()} == {
+        "config.json": ["blake3"],
+        "empty.txt": [],
+    }
+    assert [one.path for one in fetched] == ["config.json", "empty.txt"]
 
 
 def test_a_list_of_checksums_that_is_none_is_a_network_error(

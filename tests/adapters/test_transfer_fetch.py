@@ -77,6 +77,18 @@ def test_every_size_arrives_with_every_kind_of_digest(
     assert store.leftovers == []
 
 
+@pytest.mark.parametrize("size", [10, len(DATA)])
+def test_the_etag_that_came_with_the_bytes_is_told(
+    server: FileServer, store: Store, size: int
+) -> None:
+    data = DATA[:size]
+    strong = File(path="a", url=server.put("a", Served(data, etag='"e71-3091"')), size=size)
+    weak = File(path="b", url=server.put("b", Served(data, etag='W/"x"')), size=size)
+    assert [store.fetch(file)[0].etag for file in (strong, weak)] == ["e71-3091", None]
+    known = File(path="a", url=strong.url, size=size, digests={"sha256": sha256_of(data)})
+    assert store.fetch(known)[0].etag is None  # the store has it
+
+
 @pytest.mark.parametrize("algorithm", ["sha256", "git-sha1", "blake3"])
 @pytest.mark.parametrize("size", [10, len(DATA)])
 def test_a_wrong_digest_is_named_after_a_second_try(

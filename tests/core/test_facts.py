@@ -42,6 +42,14 @@ def test_a_size_that_only_the_fetch_told_is_carried_with_the_digest() -> None:
     assert carried == before
 
 
+def test_the_etag_that_came_with_the_bytes_is_carried_while_they_are_the_same() -> None:
+    sha256: dict[DigestAlgorithm, str] = {"sha256": "1" * 64}
+    before = File(path="a", url="u", size=3, served_etag="e-2", digests=sha256)
+    same, other = File(path="a", url="v", size=3, digests=sha256), File(path="a", url="u", size=4)
+    assert carry_digests(artifact(same), artifact(before)).files[0].served_etag == "e-2"
+    assert carry_digests(artifact(other), artifact(before)).files[0].served_etag is None
+
+
 def test_an_equal_git_digest_carries_the_sha256_over() -> None:
     git: dict[DigestAlgorithm, str] = {"git-sha1": "3" * 40}
     before = File(path="a", url="u", size=3, digests={**git, "sha256": "1" * 64})

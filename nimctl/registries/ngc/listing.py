@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from itertools import zip_longest
@@ -30,8 +30,8 @@ REFUSED_LISTS = (
 CHECKSUMS = "checksums.blake3"
 
 
-def list_files(api: Api, release: Release) -> tuple[File, ...]:
-    """All files of a version.
+def list_files(api: Api, release: Release, named: Sequence[str] = ()) -> tuple[File, ...]:
+    """All files of a version; where NGC does not list them, those that are `named` too.
 
     Raises:
         AuthError: NGC refuses access, or its licence is not accepted.
@@ -41,7 +41,7 @@ def list_files(api: Api, release: Release) -> tuple[File, ...]:
     """
     first = api.ask(api.at.files(release), release)
     if first.status in REFUSED_LISTS:
-        files = _from_checksums(api, release, first)
+        files = _from_checksums(api, release, first, named)
     else:
         pages = api.pages(first, partial(api.at.files, release), release, FilesPage)
         listed = tuple(_file(api, release, entry) for page in pages for entry in _entries(page))
@@ -72,17 +72,31 @@ def _file(api: Api, release: Release, entry: ModelFile) -> File:
     )
 
 
-def _from_checksums(api: Api, release: Release, refused: Response) -> tuple[File, ...]:
-    """The files that NIM's own list of blake3 digests names, and that list."""
+def _from_checksums(
+    api: Api, release: Release, refused: Response, named: Sequence[str]
+) -> tuple[File, ...]:
+    """The files that NIM's own list of blake3 digests names, that list, and what is `named`."""
     answer = api.ask(api.at.file(release, CHECKSUMS), release)
-    if answer.status != HTTPStatus.OK:
+    listed: dict[str, File] = {}
+    if answer.status == HTTPStatus.OK:
+        for path, digest in _checksums(answer).items():
+            url = file_url(api.url, release, path)
+            listed[path] = File(path=path, url=url, digests={"blake3": digest})
+        listed[CHECKSUMS] = File(
+            path=CHECKSUMS,
+            url=file_url(api.url, release, CHECKSUMS),
+            size=len(answer.body),
+            digests=_own_digests(answer),
+        )
+    elif not named:
         api.accept(refused, release)
-    listed = (
-        File(path=path, url=file_url(api.url, release, path), digests={"blake3": digest})
-        for path, digest in _checksums(answer).items()
+    # Whether such a file is there shows when it is fetched.
+    unlisted = (
+        File(path=path, url=file_url(api.url, release, path))
+        for path in named
+        if path not in listed
     )
-    own = File(path=CHECKSUMS, url=file_url(api.url, release, CHECKSUMS), size=len(answer.body))
-    return (*listed, msgspec.structs.replace(own, digests=_own_digests(answer)))
+    return (*listed.values(), *unlisted)
 
 
 def _with_checksums(api: Api, release: Release, files: tuple[File, ...]) -> tuple[File, ...]:

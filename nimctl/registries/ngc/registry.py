@@ -44,7 +44,7 @@ class NgcRegistry:
         wanted = ref.revision or LATEST
         version = self._releases.latest(model) if wanted == LATEST else wanted
         release = self._releases.require(Release(model=model, version=version))
-        files = selected(ref, list_files(self._api, release))
+        files = selected(ref, list_files(self._api, release, ref.files))
         safe_paths(file.path for file in files)
         return Artifact(reference=str(ref), revision=release.version, files=files)
 

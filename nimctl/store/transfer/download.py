@@ -119,6 +119,12 @@ class Download:
         """The size, once it is known for certain."""
         return self.fetched_bytes + self.kept_bytes if self.size is None else self.size
 
+    @property
+    def etag(self) -> str | None:
+        """The strong ETag of the content, without quotes, as far as one was seen."""
+        found = self._identity.validator or ""
+        return found[1:-1] if found.startswith('"') and found.endswith('"') else None
+
     def reserve(self) -> None:
         """Set the space aside.
 
