@@ -15,7 +15,7 @@ create = $(PYTHON) -m venv $(VENV) || { \
 install = $(BIN)/pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: help demo test check format docs bench wheel cpu-image clean
+.PHONY: help demo test gpu check format docs bench wheel cpu-image clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,7 +35,10 @@ demo: $(BIN)/nimctl ## Serve the demo model, ask it one question, stop it
 	@$(BIN)/python tools/demo.py
 
 test: $(VENV)/dev ## Run the whole test suite
-	$(BIN)/pytest -n 2 $(TESTS)
+	$(BIN)/pytest -n 2 -m "not gpu" $(TESTS)
+
+gpu: $(VENV)/dev ## Run the tests that need an NVIDIA GPU, and record the machine
+	$(BIN)/pytest -m gpu tests/gpu
 
 check: $(VENV)/dev ## Lint, types, import directions, generated docs
 	$(BIN)/ruff check .

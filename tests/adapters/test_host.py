@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 import recorded
+import recorder
 from nvml_replay import Nvml
 from recorded import names, sources
 
@@ -298,3 +299,22 @@ def test_a_cgroup_limits_memory_and_processors(tmp_path: Path) -> None:
     host = observe(tmp_path, Sources(root=str(tmp_path)))
     assert (host.memory_total_bytes, host.memory_available_bytes) == (2 * GIB, GIB)
     assert host.cpu.threads == 1
+
+
+@pytest.mark.parametrize("name", ["dgx-h100", "a100-mig", "h100-mig-mixed", "gb10", "jetson-orin"])
+def test_a_recorder_writes_down_what_it_is_told(name: str) -> None:
+    answers = recorded.load(name)["nvml"]
+    written = recorder.nvml_answers(Nvml(answers))
+    assert nvml.read(Nvml(written)) == nvml.read(Nvml(answers))
+
+
+def test_a_recorder_leaves_out_what_would_tell_machines_apart() -> None:
+    document = (
+        "<nvidia_smi_log><gpu><product_name>X</product_name><serial>123</serial>"
+        "<processes><process_info><process_name>secret</process_name></process_info></processes>"
+        "</gpu></nvidia_smi_log>"
+    )
+    kept = recorder.trimmed(document)
+    assert nvidia_smi.parse(kept).gpus[0].name == "X"
+    assert "123" not in kept
+    assert "secret" not in kept

@@ -25,36 +25,48 @@ def names() -> list[str]:
 
 def load(name: str) -> dict[str, Any]:
     """A recording's host.json."""
-    document: dict[str, Any] = json.loads((DIRECTORY / name / "host.json").read_text())
-    return document
+    return _read(DIRECTORY / name)
 
 
 def sources(name: str, directory: Path) -> Sources:
     """The recorded machine, laid out in a directory: its files, its nvidia-smi, its NVML."""
-    recording = load(name)
+    return sources_of(DIRECTORY / name, directory)
+
+
+def sources_of(recording: Path, directory: Path) -> Sources:
+    """The same for a recording that lies anywhere."""
+    document = _read(recording)
     root = directory / "root"
     root.mkdir(parents=True)
-    for path, content in recording["files"].items():
+    for path, content in document["files"].items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(content)
-    hangs = "hangs" in (recording["nvml"], recording["nvidia_smi"])
+    hangs = "hangs" in (document["nvml"], document["nvidia_smi"])
     return Sources(
         root=str(root),
-        search_path=str(install(name, directory / "bin")),
-        nvml=_nvml_program(name, recording["nvml"]),
+        search_path=str(_install(recording, directory / "bin")),
+        nvml=_nvml_program(recording, document["nvml"]),
         patience_s=SHORT_S if hangs else PATIENT_S,
     )
 
 
 def install(name: str, directory: Path) -> Path:
     """Put the recorded nvidia-smi into a directory, as a program; nothing if there is none."""
-    answers = load(name)["nvidia_smi"]
+    return _install(DIRECTORY / name, directory)
+
+
+def _read(recording: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((recording / "host.json").read_text())
+    return document
+
+
+def _install(recording: Path, directory: Path) -> Path:
+    answers = _read(recording)["nvidia_smi"]
     directory.mkdir(parents=True, exist_ok=True)
-    if answers is None:
-        return directory
-    program = directory / "nvidia-smi"
-    program.write_text(_script(DIRECTORY / name, answers))
-    program.chmod(0o755)
+    if answers is not None:
+        program = directory / "nvidia-smi"
+        program.write_text(_script(recording, answers))
+        program.chmod(0o755)
     return directory
 
 
@@ -71,9 +83,9 @@ def _script(directory: Path, answers: Any) -> str:
     return f'#!/bin/sh\ncase "$*" in\n{body}\n*) echo "invalid: $*"; exit 2 ;;\nesac\n'
 
 
-def _nvml_program(name: str, answers: Any) -> tuple[str, ...]:
+def _nvml_program(recording: Path, answers: Any) -> tuple[str, ...]:
     if answers == "hangs":
         return ("sleep", "600")
     if answers == "crashes":
         return ("sh", "-c", "kill -SEGV $$")
-    return (sys.executable, str(REPLAY), str(DIRECTORY / name / "host.json"))
+    return (sys.executable, str(REPLAY), str(recording / "host.json"))
