@@ -21,11 +21,13 @@ class Location(Value):
     """Where a file's bytes can be had right now, with what the request must carry.
 
     `url` may be short-lived (presigned). `headers` are for the origin of `url` only: they never
-    follow a redirect to another one, and are never logged.
+    follow a redirect to another one, and are never logged. `cached` is a `file://` URL of the same
+    bytes in another tool's cache, which nobody changes, but which may be damaged.
     """
 
     url: str
     headers: dict[str, str] = {}
+    cached: str | None = None
 
 
 class Fetched(Value):

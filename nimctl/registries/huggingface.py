@@ -69,13 +69,11 @@ class HuggingFaceRegistry:
         return Artifact(reference=str(ref), revision=commit, files=files)
 
     def locate(self, file: File) -> Location:
-        """Say where a file is: in the cache, or else on the Hub."""
+        """Say where a file is: on the Hub, and in the user's cache if it is there."""
         cached = self._cached(file)
-        if cached:
-            return Location(url=cached.as_uri())
         is_ours = origin(file.url) == origin(self._endpoint)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token and is_ours else {}
-        return Location(url=file.url, headers=headers)
+        return Location(url=file.url, headers=headers, cached=cached.as_uri() if cached else None)
 
     @contextmanager
     def _api(self, ref: ModelRef) -> Iterator["HfApi"]:

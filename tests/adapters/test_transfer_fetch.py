@@ -303,6 +303,68 @@ def test_a_local_file_is_copied_and_stays(tmp_path: Path, store: Store, size: in
     assert not source.samefile(store.blobs.path(fetched.sha256))
 
 
+@pytest.mark.parametrize("size", [0, 10, len(DATA)])
+def test_a_file_of_another_tool_s_cache_is_linked(
+    server: FileServer, tmp_path: Path, store: Store, size: int
+) -> None:
+    data = DATA[:size]
+    cached = tmp_path / "cache" / "blob"
+    cached.parent.mkdir()
+    cached.write_bytes(data)
+    (tmp_path / "named").symlink_to(cached)
+    url = server.put("file", Served(data))
+
+    def locate(file: File) -> Location:
+        return Location(url=file.url, cached=(tmp_path / "named").as_uri())
+
+    [fetched] = store.fetch(digested("file", url, data), locate=locate)
+
+    assert server.requests == []
+    assert (fetched.bytes_fetched, fetched.bytes_reused) == (0, size)
+    assert store.leftovers == []
+    blob = store.blobs.path(fetched.sha256)
+    assert blob.read_bytes() == data
+    # The same file, unless the file system could share its blocks between two.
+    assert blob.samefile(cached) or blob.stat().st_blocks == cached.stat().st_blocks
+
+
+@pytest.mark.parametrize("size", [10, len(DATA)])
+def test_a_damaged_file_of_a_cache_is_fetched_and_the_cache_left_alone(
+    server: FileServer, tmp_path: Path, store: Store, size: int
+) -> None:
+    data = DATA[:size]
+    cached = tmp_path / "blob"
+    damaged = data[:-1] + bytes([data[-1] ^ 1])
+    cached.write_bytes(damaged)
+    url = server.put("file", Served(data))
+
+    def locate(file: File) -> Location:
+        return Location(url=file.url, cached=cached.as_uri())
+
+    [fetched] = store.fetch(digested("file", url, data), locate=locate)
+
+    assert store.read(fetched) == data
+    assert (fetched.bytes_fetched, fetched.bytes_reused) == (size, 0)
+    assert cached.read_bytes() == damaged
+    assert cached.stat().st_nlink == 1
+    assert store.leftovers == []
+
+
+def test_a_file_of_a_cache_on_another_file_system_is_copied(
+    server: FileServer, small_disk: Path, store: Store
+) -> None:
+    cached = small_disk / "blob"
+    cached.write_bytes(DATA)
+    url = server.put("file", Served(DATA))
+
+    def locate(file: File) -> Location:
+        return Location(url=file.url, cached=cached.as_uri())
+
+    [fetched] = store.fetch(digested("file", url, DATA), locate=locate)
+    assert store.read(fetched) == DATA
+    assert server.requests == []
+
+
 def test_a_local_file_is_verified(tmp_path: Path, store: Store) -> None:
     (tmp_path / "model").write_bytes(DATA)
     promised = digested("model", (tmp_path / "model").as_uri(), DATA[:-1] + b"x")
@@ -375,6 +437,21 @@ def test_peeking_at_a_blob_costs_no_request(
     server.requests.clear()
     assert transfer.peek(digested("file", url, DATA), at_its_url) == DATA
     assert server.requests == []
+
+
+def test_peeking_at_a_cache_and_behind_it_if_it_is_damaged(
+    server: FileServer, tmp_path: Path, transfer: Transfer
+) -> None:
+    cached = tmp_path / "blob"
+    url = server.put("config.json", Served(b"{}"))
+
+    def locate(file: File) -> Location:
+        return Location(url=file.url, cached=cached.as_uri())
+
+    for content, requests in ((b"{}", 0), (b"[]", 1)):
+        cached.write_bytes(content)
+        assert transfer.peek(digested("config.json", url, b"{}"), locate) == b"{}"
+        assert len(server.requests) == requests
 
 
 def test_peeking_at_a_local_file(tmp_path: Path, transfer: Transfer) -> None:

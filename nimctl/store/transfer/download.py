@@ -89,15 +89,18 @@ class Download:
         return True
 
     def use_local(self) -> bool:
-        """Share the blocks of a local file, or read it where it is; returns whether that worked."""
+        """Share the blocks of a local file, or use it where it is; returns whether that worked."""
         url = self.route.location.url
         if not is_local(url):
             return False
         if self.following:
             self.part.borrow(open_local(url))
-        elif self.kept_bytes or not clone(url, self.part.descriptor):
+        elif self.kept_bytes or not (
+            clone(url, self.part.descriptor) or (self.route.is_cached and self.part.share(url))
+        ):
             return False
-        self.fetched_bytes, self.kept_bytes = self._take_all(), 0
+        size = self._take_all()
+        self.fetched_bytes, self.kept_bytes = (0, size) if self.route.is_cached else (size, 0)
         return True
 
     def borrow(self, url: str) -> None:
@@ -150,8 +153,8 @@ class Download:
         """Save and close an unfinished file; on a full disk the state saved before has to do."""
         if self.following:
             self.following.close()
-            self._is_useless |= self.part.is_borrowed or self.following.has_refused
-        if self._is_useless or not self.ledger.done_bytes:
+            self._is_useless |= self.following.has_refused
+        if self.part.is_borrowed or self._is_useless or not self.ledger.done_bytes:
             self.part.discard()
             return
         with contextlib.suppress(DiskFullError):
@@ -162,7 +165,7 @@ class Download:
         """The verified files that are to be adopted, each with its sha256."""
         if self.following and self.following.made:
             return list(self.following.made.files)
-        return [(self.part.path, sha256)]
+        return [(self.part.staged_path, sha256)]
 
     def settle(self) -> None:
         """Close what was adopted.
@@ -171,6 +174,8 @@ class Download:
         """
         if self.following:
             self.leave()
+        elif self.part.is_borrowed:
+            self.part.discard()
         else:
             self.part.forget()
             self.part.close()
@@ -311,7 +316,7 @@ class Download:
         if self._is_second_try:
             self._is_useless = True
             raise wrong
-        self._is_second_try = not self._is_guess
+        self._is_second_try = not self._is_guess and not self.route.distrust_cache()
         with self._lock:
             self._restart()
 

@@ -8,6 +8,7 @@ from typing import Self
 from nimctl.core.layout import Layout
 from nimctl.store.disk import translated_disk_errors
 from nimctl.store.locks import Lock, try_lock
+from nimctl.store.transfer.local import link, open_local
 from nimctl.store.transfer.state import State, decode, encode
 
 _AHEAD_BYTES = 16 * 2**20
@@ -42,6 +43,7 @@ class Part:
         self._has_state = True
         self._reserved = 0
         self._borrowed: int | None = None
+        self._link: Path | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self | None:
@@ -62,6 +64,22 @@ class Part:
     def borrow(self, descriptor: int) -> None:
         """Have another file's bytes read, which has all of them; it is closed with this one."""
         self._borrowed = descriptor
+
+    def share(self, url: str) -> bool:
+        """Have a local file's bytes by a second name of it, which nobody changes.
+
+        Returns whether that is possible.
+        """
+        name = self.path.with_suffix(".link")
+        if not link(url, name):
+            return False
+        self._borrowed, self._link = open_local(name.as_uri()), name
+        return True
+
+    @property
+    def staged_path(self) -> Path:
+        """The file that has the bytes."""
+        return self._link or self.path
 
     @property
     def descriptor(self) -> int:
@@ -144,6 +162,9 @@ class Part:
         if self._borrowed is not None:
             os.close(self._borrowed)
             self._borrowed = None
+        if self._link is not None:
+            self._link.unlink(missing_ok=True)
+            self._link = None
 
     def _reserve_ahead(self, offset: int, length: int) -> None:
         """Reserve for a stream of unknown length, less far when the disk is nearly full.

@@ -20,22 +20,32 @@ def peek(file: File, locate: Locate, blobs: BlobStore, network: Network, limit_b
         with blobs.path(file.sha256).open("rb") as blob:
             return _checked_length(file, blob.read(limit_bytes + 1), limit_bytes)
     route = Route(file, locate)
-    patience = Patience(network.options, time.sleep)
     with Client(network, Sockets()) as client:
-        while True:
-            try:
-                data = _checked_length(file, _read(client, route, limit_bytes + 1), limit_bytes)
-                break
-            except TemporaryError as error:
-                patience.bear(error, path=file.path, url=route.shown, position=0)
-    if file.size not in (None, len(data)):
-        raise wrong_size(file.path, expected=file.size or 0, actual=len(data))
-    digests = Digests(file.digests, len(data))
-    digests.update(memoryview(data))
-    wrong = wrong_digest(file, digests.results())
+        data = _insist(file, client, route, network, limit_bytes)
+        wrong = _wrong(file, data)
+        if wrong and route.distrust_cache():
+            data = _insist(file, client, route, network, limit_bytes)
+            wrong = _wrong(file, data)
     if wrong:
         raise wrong
     return data
+
+
+def _insist(file: File, client: Client, route: Route, network: Network, limit_bytes: int) -> bytes:
+    patience = Patience(network.options, time.sleep)
+    while True:
+        try:
+            return _checked_length(file, _read(client, route, limit_bytes + 1), limit_bytes)
+        except TemporaryError as error:
+            patience.bear(error, path=file.path, url=route.shown, position=0)
+
+
+def _wrong(file: File, data: bytes) -> VerificationError | None:
+    if file.size not in (None, len(data)):
+        return wrong_size(file.path, expected=file.size or 0, actual=len(data))
+    digests = Digests(file.digests, len(data))
+    digests.update(memoryview(data))
+    return wrong_digest(file, digests.results())
 
 
 def _read(client: Client, route: Route, most_bytes: int) -> bytes:

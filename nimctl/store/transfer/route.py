@@ -23,6 +23,7 @@ class Route:
         self._locate = locate
         self._lock = threading.Lock()
         self._location: Location | None = None
+        self._behind_cache: Location | None = None
         self._redirected: str | None = None
         self._relocations = 0
 
@@ -33,11 +34,27 @@ class Route:
 
     @property
     def location(self) -> Location:
-        """The registry's location, asked for when it is first needed."""
+        """The registry's location, asked for when it is first needed; in a cache if it is there."""
         with self._lock:
             if self._location is None:
                 self._location = self._locate(self._file)
+                if self._location.cached:
+                    self._behind_cache = self._location
+                    self._location = Location(url=self._location.cached)
             return self._location
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the location is in a cache, whose files nobody changes."""
+        return self._behind_cache is not None
+
+    def distrust_cache(self) -> bool:
+        """Leave a cache whose bytes are wrong; returns whether there is another place."""
+        with self._lock:
+            if self._behind_cache is None:
+                return False
+            self._location, self._behind_cache = self._behind_cache, None
+            return True
 
     def get(self, client: Client, ask: Ask) -> tuple[Content, Body | Unranged | Beyond]:
         """Ask for bytes, with a renewed location if need be; the caller closes the response.
