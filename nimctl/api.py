@@ -1,11 +1,15 @@
 """Observe, then decide: from a request to a plan. Reads the outside, changes nothing."""
 
 import json
+from pathlib import Path
+
+import msgspec
 
 from nimctl.core import checkpoint, decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
+from nimctl.core.devices import within_reach
 from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact, Inventory, carry_digests
 from nimctl.core.machine import Host
@@ -15,6 +19,7 @@ from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
 from nimctl.core.unlisted import unlisted_model
+from nimctl.serving.adapters import observe_adapter
 from nimctl.serving.health import free_port
 from nimctl.survey import survey
 from nimctl.tools import LOCAL_SCHEMES, Tools
@@ -59,12 +64,44 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     opening = _opening(request.ref, artifact, tools)
     if opening:
         return opening
-    host = tools.host()
+    host = _serving_host(request, tools)
     target = _target(
         request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
     )
     around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
-    return decide.plan_serve(request, target, around)
+    if not decide.runs_in_container(request, target):
+        return decide.plan_embedded(request, target, around)
+    around = _container_surroundings(request, target, around, tools)
+    return decide.plan_container(request, target, around)
+
+
+def _serving_host(request: ServeRequest, tools: Tools) -> Host:
+    """This machine with the GPUs that are free; the container engine is asked if it may be used."""
+    host = tools.host()
+    if not (host.gpus or request.wants_container):
+        return host
+    host = tools.with_container_engine(host)
+    taken = tools.container_servers.gpus_taken() if host.container_engine else {}
+    return within_reach(host, request.gpus, taken)
+
+
+def _container_surroundings(
+    request: ServeRequest, target: Target, around: Surroundings, tools: Tools
+) -> Surroundings:
+    image = request.image or decide.image_of(target)
+    engine = around.host.container_engine
+    there = tools.containers.image(image) if engine else None
+    asks = engine and there is None and request.may_pull
+    return msgspec.structs.replace(
+        around,
+        image=there,
+        offer=tools.image_offer(image) if asks else None,
+        running={**around.running, **(tools.container_servers.running() if engine else {})},
+        user=tools.user,
+        nim_cache=tools.settings.nim_cache,
+        has_registry_key=tools.ngc_key() is not None,
+        adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
+    )
 
 
 def model_of(ref: ModelRef, tools: Tools) -> Model:

@@ -21,7 +21,9 @@ from nimctl.core.plan import (
     Build,
     Fetch,
     Launch,
+    LaunchContainer,
     Plan,
+    PullImage,
     Step,
 )
 from nimctl.core.ports import Fetched
@@ -46,8 +48,8 @@ def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
         for step in plan.steps:
             outcome = _act(step, outcome, tools, emit)
     except BaseException:
-        if any(isinstance(step, Launch) for step in plan.steps):
-            tools.servers.stop_launched()
+        if any(isinstance(step, Launch | LaunchContainer) for step in plan.steps):
+            tools.launcher.stop_launched()
         raise
     return outcome
 
@@ -71,13 +73,16 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             emit(Started(task="attach", title=f"attaching engine {key[:12]}"))
             inside = Path(step.directory) / engine_directory(step.recipe.backend)
             tools.models.attach(tools.engines.path(key), inside)
-        case Launch():
+        case PullImage():
+            login = tools.image_login(step.image)
+            tools.containers.pull(step.image, emit, platform=step.platform, login=login)
+        case Launch() | LaunchContainer():
             emit(Started(task="launch", title=f"starting {step.server.name}"))
-            tools.servers.launch(step)
+            tools.launcher.launch(step)
             emit(Finished(task="launch"))
         case Await():
             emit(Started(task="ready", title=f"loading {step.server.name}"))
-            tools.servers.wait_ready(step)
+            tools.launcher.wait_ready(step)
             emit(Finished(task="ready", note=step.server.url))
         case _:
             assert_never(step)

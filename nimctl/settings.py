@@ -28,7 +28,8 @@ class Settings(Value):
     """What the environment and config.toml say.
 
     `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token`,
-    `ngc_api_key`, `ngc_guest_token`, `logins` and `aws` are or have secrets.
+    `ngc_api_key`, `ngc_guest_token`, `logins`, `aws` and `variables`, all of the environment, are
+    or have secrets.
     """
 
     home: str
@@ -44,6 +45,7 @@ class Settings(Value):
     docker_auth_files: tuple[str, ...] = ()
     ollama_key: str
     container_engine: EngineAccess = EngineAccess()
+    nim_cache: str
     ngc_api_key: str | None = None
     ngc_guest_token: str | None = None
     ngc_config: str
@@ -55,6 +57,7 @@ class Settings(Value):
     nim_tags: str | None = None
     nim_adapters: str | None = None
     proxies: dict[str, str] = {}
+    variables: dict[str, str] = {}
     ca_file: str | None = None
     netrc_file: str | None = None
     search_path: str = os.defpath
@@ -111,7 +114,10 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         nim_profile=environ.get("NIM_MODEL_PROFILE") or None,
         nim_tags=environ.get("NIM_TAGS_SELECTOR") or None,
         nim_adapters=environ.get("NIM_PEFT_SOURCE") or None,
+        nim_cache=_first(environ, "LOCAL_NIM_CACHE", "NIM_CACHE_PATH")
+        or str(user / ".cache" / "nim"),
         proxies=_proxies(environ),
+        variables=dict(environ),
         ca_file=environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE"),
         netrc_file=environ.get("NETRC") or str(user / ".netrc"),
         search_path=environ.get("PATH", os.defpath),

@@ -12,6 +12,7 @@ from nimctl.settings import Settings
 
 if TYPE_CHECKING:
     from nimctl.catalog import Catalog
+    from nimctl.core.containers import ImageOffer, RegistryLogin
     from nimctl.core.facts import Artifact, File
     from nimctl.core.http import HttpOptions
     from nimctl.core.machine import Host
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from nimctl.engines.trtllm.builder import TrtllmBuilder
     from nimctl.http import Client
     from nimctl.registries.ngc import NgcRegistry
-    from nimctl.registries.oci import Credentials, OciPublisher
+    from nimctl.registries.oci import Credentials, OciPublisher, OciRegistry
     from nimctl.registries.s3 import Buckets
+    from nimctl.serving.container_servers import ContainerServers
     from nimctl.serving.docker import DockerEngine
     from nimctl.serving.embedded import EmbeddedServers
+    from nimctl.serving.front import Launcher
     from nimctl.store.artifacts import ArtifactStore
     from nimctl.store.blobs import BlobStore
     from nimctl.store.engines import EngineStore
@@ -153,7 +156,7 @@ class Tools:
             http=self._http_options,
         )
 
-    def _oci(self) -> "Registry":
+    def _oci(self) -> "OciRegistry":
         from nimctl.registries.oci import OciRegistry
 
         return OciRegistry(self.http, self._docker_credentials)
@@ -282,6 +285,72 @@ class Tools:
         from nimctl.serving.embedded import EmbeddedServers
 
         return EmbeddedServers(self.layout)
+
+    def with_container_engine(self, host: "Host") -> "Host":
+        """The host with its container engine; what keeps one from answering becomes a trouble."""
+        import msgspec
+
+        from nimctl.core.errors import ContainerEngineError
+        from nimctl.core.machine import Trouble
+
+        try:
+            engine = self.containers.describe()
+        except ContainerEngineError as error:
+            words = f"{error.message}: {error.cause}" if error.cause else error.message
+            trouble = Trouble(kind="no-container-engine", message=words)
+            return msgspec.structs.replace(host, troubles=(*host.troubles, trouble))
+        return msgspec.structs.replace(host, container_engine=engine)
+
+    @property
+    def user(self) -> str:
+        """UID:GID that containers run as: the caller's, but never root's."""
+        import os
+
+        uid = os.getuid()
+        return f"{uid}:{os.getgid()}" if uid else "1000:1000"
+
+    @cached_property
+    def container_servers(self) -> "ContainerServers":
+        """Servers in containers."""
+        from nimctl.serving.container_servers import ContainerServers
+
+        return ContainerServers(self.containers, self.ngc_key())
+
+    @cached_property
+    def launcher(self) -> "Launcher":
+        """Starts servers of either kind."""
+        from nimctl.serving.front import Launcher
+
+        return Launcher(self.servers, self.container_servers)
+
+    def image_login(self, image: str) -> "RegistryLogin | None":
+        """What the engine is to tell an image's registry; None for a public one."""
+        from nimctl.core.containers import RegistryLogin, image_registry
+        from nimctl.registries.oci import Login
+
+        registry, repository = image_registry(image)
+        found = self._docker_credentials.login(registry, repository)
+        if isinstance(found, Login):
+            return RegistryLogin(username=found.username, password=found.password)
+        key = self.ngc_key() if registry == "nvcr.io" else None
+        if key:
+            # https://docs.nvidia.com/ngc/gpu-cloud/ngc-catalog-user-guide/: the name is the same
+            # for every key.
+            return RegistryLogin(username="$oauthtoken", password=key)
+        return None
+
+    def image_offer(self, image: str) -> "ImageOffer | None":
+        """What an image's registry has; None when it cannot be asked, which the engine may can.
+
+        Raises:
+            NotFoundError: There is no such image.
+        """
+        from nimctl.core.errors import AuthError, NetworkError
+
+        try:
+            return self._oci().image(image)
+        except (AuthError, NetworkError):
+            return None
 
     @cached_property
     def containers(self) -> "Containers":

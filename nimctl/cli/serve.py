@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from nimctl.core.profile import Wish
     from nimctl.core.reports import ServerReport
     from nimctl.core.requests import ServeRequest
+    from nimctl.serving.container_servers import ContainerServers
+    from nimctl.serving.embedded import EmbeddedServers
     from nimctl.settings import Settings
     from nimctl.tools import Tools
 
@@ -44,6 +46,7 @@ class _Port(click.ParamType[int]):
         return int(value)
 
 
+_ADAPTER = click.Path(exists=True, readable=True, resolve_path=True)
 _EXISTING = click.Path(exists=True, dir_okay=False, readable=True, resolve_path=True)
 
 
@@ -66,10 +69,50 @@ go to the engine as they are.""",
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads that decode.")
 @click.option("--chat-template", type=_EXISTING, help="Jinja file that replaces the model's own.")
 @click.option("--embeddings", is_flag=True, help="Serve /v1/embeddings as well.")
-@click.option("--lora", "lora", multiple=True, type=_EXISTING, help="LoRA adapter, a GGUF file.")
+@click.option(
+    "--lora", "lora", multiple=True, type=_ADAPTER, help="LoRA adapter: PEFT's directory, or GGUF."
+)
 @click.option("--api-key-file", type=_EXISTING, help="File with the keys that clients may use.")
 @click.option("--no-auth", is_flag=True, help="No key, also when reachable from other machines.")
+@click.option(
+    "--gpus",
+    "used_gpus",
+    default="all",
+    show_default=True,
+    metavar="N|all|none|device=…",
+    help="GPUs by number, index or UUID.",
+)
+@click.option("--share-gpus", is_flag=True, help="Also GPUs that another server has.")
 @click.option("--require-gpu", is_flag=True, help="Fail rather than serve on the CPU.")
+@click.option("--container", is_flag=True, help="Serve from a container also on the CPU.")
+@click.option("--image", metavar="IMAGE", help="The container's image; default: the backend's.")
+@click.option(
+    "--pull",
+    type=click.Choice(["missing", "always", "never"]),
+    default="missing",
+    show_default=True,
+    help="When the image is pulled.",
+)
+@click.option(
+    "-e",
+    "--env",
+    "environment",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="A variable of the container; without a value, the caller's.",
+)
+@click.option(
+    "--restart",
+    type=click.Choice(["no", "unless-stopped"]),
+    default="no",
+    show_default=True,
+    help="Whether the engine starts the container again.",
+)
+@click.option(
+    "--wait",
+    type=click.Choice(["ready", "token", "none"]),
+    help="Ready is: HTTP 200, a token as well, or nothing.  [default: token for LLMs]",
+)
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), help="Seconds to be ready.")
 @click.option("--timings", is_flag=True, help="Print where the time until ready went.")
 @wish_options
@@ -87,6 +130,10 @@ def command(
     wish: "Wish",
     machine: "Host | None",
     no_auth: bool,
+    used_gpus: str,
+    share_gpus: bool,
+    environment: tuple[str, ...],
+    restart: str,
     timings: bool,
     offline: bool,
     dry_run: bool,
@@ -99,11 +146,21 @@ def command(
     from nimctl import api
     from nimctl.cli.dry_run import show
     from nimctl.cli.opening import planned_through
-    from nimctl.core.requests import ServeRequest
+    from nimctl.core.devices import parse_gpus
+    from nimctl.core.requests import ServeRequest, read_variables
     from nimctl.tools import Tools
 
     only_planned(machine, dry_run=dry_run)
-    fields = {"ref": parse_reference(model), "wish": wish, "auth": not no_auth, **options}
+    fields = {
+        "ref": parse_reference(model),
+        "wish": wish,
+        "auth": not no_auth,
+        "gpus": parse_gpus(used_gpus, shared=share_gpus),
+        "environment": read_variables(environment, settings.variables),
+        "restarts": restart != "no",
+        "offline": offline,
+        **options,
+    }
     request = msgspec.convert(fields, ServeRequest)
     with Tools(settings, offline=offline, machine=machine) as tools:
         plan = api.plan_serve(request, tools)
@@ -119,37 +176,32 @@ def _serve(
 ) -> None:
     from nimctl import execute
     from nimctl.cli.timings import Stopwatch
-    from nimctl.core.plan import Launch
+    from nimctl.core.plan import Launch, LaunchContainer
 
     for note in plan.notes:
         output.note(note)
     with output.progress() as progress:
         stopwatch = Stopwatch(progress)
         execute.run(plan, tools, stopwatch)
-    name = next(step.server.name for step in plan.steps if isinstance(step, Launch))
+    launched = next(step for step in plan.steps if isinstance(step, Launch | LaunchContainer))
+    name = launched.server.name
+    runner = tools.servers if isinstance(launched, Launch) else tools.container_servers
     if request.detach:
-        _report(name, plan, stopwatch, tools, output, timings=timings)
+        _report(runner.find(name), plan, stopwatch, output, timings=timings)
         output.note(f"stop it with: nimctl stop {name}")
         return
-    with _stopped_by_signals(name, tools, output):
-        _report(name, plan, stopwatch, tools, output, timings=timings)
+    with _stopped_by_signals(name, runner, output):
+        _report(runner.find(name), plan, stopwatch, output, timings=timings)
         output.note("Ctrl-C stops it")
-        tools.servers.wait(name)
+        runner.wait(name)
 
 
 def _report(
-    name: str,
-    plan: "Plan",
-    stopwatch: "Stopwatch",
-    tools: "Tools",
-    output: "Output",
-    *,
-    timings: bool,
+    server: "ServerReport", plan: "Plan", stopwatch: "Stopwatch", output: "Output", *, timings: bool
 ) -> None:
     from nimctl.core.reports import ServeReport
 
-    server = tools.servers.find(name)
-    output.note(f"{name} is ready after {stopwatch.total_s:.2f} s")
+    output.note(f"{server.name} is ready after {stopwatch.total_s:.2f} s")
     if timings:
         for line in stopwatch.lines():
             output.note(line)
@@ -157,7 +209,9 @@ def _report(
 
 
 @contextmanager
-def _stopped_by_signals(name: str, tools: "Tools", output: "Output") -> "Iterator[None]":
+def _stopped_by_signals(
+    name: str, runner: "EmbeddedServers | ContainerServers", output: "Output"
+) -> "Iterator[None]":
     from nimctl.core.errors import Exit, Terminated
 
     try:
@@ -165,9 +219,9 @@ def _stopped_by_signals(name: str, tools: "Tools", output: "Output") -> "Iterato
     except (KeyboardInterrupt, Terminated) as asked:
         output.note(f"stopping {name}; requests in flight are finished, Ctrl-C again kills it")
         try:
-            tools.servers.stop(name)
+            runner.stop(name)
         except KeyboardInterrupt:
-            tools.servers.stop(name, grace_s=0)
+            runner.stop(name, grace_s=0)
         # What was asked for has happened, so that this is no error to explain.
         ended = Exit.TERMINATED if isinstance(asked, Terminated) else Exit.INTERRUPTED
         raise click.exceptions.Exit(ended) from None

@@ -11,9 +11,23 @@ from typing import assert_never
 from urllib.parse import unquote, urlsplit
 
 from nimctl.cli.units import size
+from nimctl.core.containers import OFFLINE_NETWORK
+from nimctl.core.docker_run import docker_network_argv, docker_run_argv
 from nimctl.core.facts import File
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE
-from nimctl.core.plan import Assemble, Attach, Await, Build, Fetch, Launch, Plan
+from nimctl.core.plan import (
+    Assemble,
+    Attach,
+    Await,
+    Build,
+    Fetch,
+    Launch,
+    LaunchContainer,
+    Plan,
+    PullImage,
+    Step,
+    labelled,
+)
 
 
 def script(plan: Plan, python: str) -> Iterator[str]:
@@ -23,34 +37,67 @@ def script(plan: Plan, python: str) -> Iterator[str]:
     for note in plan.notes:
         yield f"# {note}"
     for step in plan.steps:
-        match step:
-            case Fetch():
-                total = sum(file.size or 0 for file in step.missing)
-                yield f"# fetch {len(step.missing)} files, {size(total)}: {step.reference}"
-                for file in step.missing:
-                    yield from _fetch(file, Path(directory))
-                for archive in step.unpack:
-                    yield from _unpack(Path(directory) / archive, directory)
-            case Assemble() | Attach():
-                pass
-            case Build():
-                yield f"# build the {step.recipe.precision} engine"
-                target = Path(step.directory) / ENGINE_DIRECTORY / ENGINE_FILE
-                yield _command("mkdir", "-p", str(target.parent))
-                yield _command(
-                    *(python, "-m", "nimctl.engines.gguf"),
-                    *("--checkpoint", step.directory),
-                    *("--precision", step.recipe.precision),
-                    *("--output", str(target)),
-                )
-            case Launch():
-                yield f"# launch {step.server.name}"
-                yield _command(*step.argv) + (" &" if step.detach else "")
-            case Await():
-                address = step.server.url + step.server.health_path
-                yield f"# ready when this answers: curl --fail {address}"
-            case _:
-                assert_never(step)
+        yield from _lines(step, directory, python)
+
+
+def _lines(step: Step, directory: str, python: str) -> Iterator[str]:
+    match step:
+        case Fetch():
+            yield from _fetches(step, directory)
+        case Assemble() | Attach():
+            pass
+        case Build():
+            yield from _build(step, python)
+        case PullImage():
+            yield _command("docker", "pull", "--platform", step.platform, step.image)
+        case Launch():
+            yield f"# launch {step.server.name}"
+            yield _command(*step.argv) + (" &" if step.detach else "")
+        case LaunchContainer():
+            yield from _container(step)
+        case Await():
+            address = step.server.url + step.server.health_path
+            yield f"# ready when this answers: curl --fail {address}"
+        case _:
+            assert_never(step)
+
+
+def _build(step: Build, python: str) -> Iterator[str]:
+    yield f"# build the {step.recipe.precision} engine"
+    target = Path(step.directory) / ENGINE_DIRECTORY / ENGINE_FILE
+    yield _command("mkdir", "-p", str(target.parent))
+    yield _command(
+        *(python, "-m", "nimctl.engines.gguf"),
+        *("--checkpoint", step.directory),
+        *("--precision", step.recipe.precision),
+        *("--output", str(target)),
+    )
+
+
+def _container(step: LaunchContainer) -> Iterator[str]:
+    yield f"# launch {step.server.name}"
+    spec = labelled(step)
+    for mount in spec.mounts:
+        if not mount.read_only:
+            yield _command("mkdir", "-p", mount.source)
+    if step.registry_key_file:
+        yield f"# put your NGC key into {step.registry_key_file}, readable by you only"
+    if step.generate_api_key and step.server.api_key_file:
+        key_file = shlex.quote(step.server.api_key_file)
+        yield f"mkdir -p $(dirname {key_file})"
+        yield f"(umask 077; head -c 32 /dev/urandom | base64 > {key_file})"
+    if spec.network == OFFLINE_NETWORK:
+        yield f"{_command(*docker_network_argv())} || true"
+    yield _command(*docker_run_argv(spec))
+
+
+def _fetches(step: Fetch, directory: str) -> Iterator[str]:
+    total = sum(file.size or 0 for file in step.missing)
+    yield f"# fetch {len(step.missing)} files, {size(total)}: {step.reference}"
+    for file in step.missing:
+        yield from _fetch(file, Path(directory))
+    for archive in step.unpack:
+        yield from _unpack(Path(directory) / archive, directory)
 
 
 def _fetch(file: File, directory: Path) -> Iterator[str]:

@@ -193,6 +193,17 @@ class RegistryLogin(Value):
         return f"RegistryLogin(username={self.username!r})"
 
 
+def image_registry(image: str) -> tuple[str, str]:
+    """Registry and repository of an image's name, as Docker reads it.
+
+    https://pkg.go.dev/github.com/distribution/reference#ParseNormalizedNamed.
+    """
+    first, slash, rest = image.partition("/")
+    if slash and (first == "localhost" or set(first) & set(".:")):
+        return first, rest.partition("@")[0].partition(":")[0]
+    return "docker.io", image.partition("@")[0].partition(":")[0]
+
+
 class Image(Value):
     """An image that the engine has.
 
@@ -210,6 +221,14 @@ class Image(Value):
     user: str = ""
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+
+
+class ImageOffer(Value):
+    """An image as its registry has it; `size` counts its layers as they are sent, in bytes."""
+
+    reference: str
+    architectures: tuple[str, ...]
+    size: int | None
 
 
 class ContainerState(Value):

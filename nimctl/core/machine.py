@@ -102,6 +102,7 @@ class Trouble(Value):
         "gpu-lost",
         "library-missing",
         "mig-without-slices",
+        "no-container-engine",
         "no-driver",
         "no-permission",
         "unknown-gpu",

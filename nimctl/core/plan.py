@@ -2,9 +2,12 @@
 
 from typing import TypeAlias
 
+import msgspec
+
+from nimctl.core.containers import ContainerSpec
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.facts import Artifact, File
-from nimctl.core.servers import Server
+from nimctl.core.servers import Readiness, Server, labels_of
 from nimctl.core.trtllm.job import EngineJob
 from nimctl.core.value import Value
 
@@ -50,6 +53,13 @@ class Attach(Value, tag=True):
     recipe: EngineRecipe
 
 
+class PullImage(Value, tag=True):
+    """Have the container engine bring an image; `platform` as in `linux/amd64`."""
+
+    image: str
+    platform: str
+
+
 class Launch(Value, tag=True):
     """Start a server as a process; `argv` runs as it stands.
 
@@ -62,14 +72,39 @@ class Launch(Value, tag=True):
     generate_api_key: bool = False
 
 
+class LaunchContainer(Value, tag=True):
+    """Start a server in a container.
+
+    The files that its secrets are read from are made first: the API key file, with a new key, if
+    it is `generate_api_key`, and `registry_key_file` with the registry's key.
+    """
+
+    server: Server
+    container: ContainerSpec
+    detach: bool
+    generate_api_key: bool = False
+    registry_key_file: str | None = None
+
+
+def labelled(step: LaunchContainer) -> ContainerSpec:
+    """The container with the labels that the server is known by."""
+    labels = {**step.container.labels, **labels_of(step.server)}
+    return msgspec.structs.replace(step.container, labels=labels)
+
+
 class Await(Value, tag=True):
-    """Wait until a server is ready: HTTP 200 on its health path within `timeout_s` seconds."""
+    """Wait until a server answers, within `timeout_s` seconds.
+
+    `until` tells what counts: `none` that it was started, `ready` HTTP 200 on its health path,
+    `token` one token of an answer as well.
+    """
 
     server: Server
     timeout_s: float
+    until: Readiness = "ready"
 
 
-Step: TypeAlias = Fetch | Assemble | Build | Attach | Launch | Await
+Step: TypeAlias = Fetch | Assemble | Build | Attach | PullImage | Launch | LaunchContainer | Await
 
 
 class Plan(Value):

@@ -56,7 +56,7 @@ class ServerReport(Value):
     profile: str
     url: str
     state: str
-    pid: int
+    pid: int | None
     started: str
     uptime_s: float | None
     log: str

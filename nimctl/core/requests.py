@@ -1,11 +1,17 @@
 """What a user asked for, as values; `cli/` makes them and nothing changes them."""
 
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
+
 import msgspec
 
+from nimctl.core.devices import ANY_GPUS, GpuWish
+from nimctl.core.errors import UsageError
 from nimctl.core.lock import Lock
 from nimctl.core.memory import CapacityWish
 from nimctl.core.profile import Wish
 from nimctl.core.refs import ModelRef
+from nimctl.core.servers import Readiness
 from nimctl.core.value import Value
 
 
@@ -24,10 +30,36 @@ class BuildRequest(Value):
     wish: Wish = Wish()
 
 
+# What runs nowhere else; llama_cpp does both.
+IN_CONTAINERS = ("tensorrt_llm", "vllm", "sglang", "nim", "nemollm")
+
+PullPolicy: TypeAlias = Literal["missing", "always", "never"]
+
+
+def read_variables(words: Iterable[str], caller: Mapping[str, str]) -> dict[str, str]:
+    """Read `-e NAME=VALUE` and `-e NAME`, which takes the caller's value, as `docker run` does.
+
+    Raises:
+        UsageError: One has no name, or the caller has no such variable.
+    """
+    read: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name or (not equals and name not in caller):
+            raise UsageError(
+                f"`--env {word}` names no variable",
+                cause=f"{name} is not set here" if name else None,
+                hint="--env NAME=VALUE",
+            )
+        read[name] = value if equals else caller[name]
+    return read
+
+
 class ServeRequest(Value):
     """Run a model.
 
-    `port` 0 takes a free one. None leaves a choice to nimctl; `timeout_s` in seconds.
+    `port` 0 takes a free one. None leaves a choice to nimctl; `timeout_s` in seconds. `container`
+    asks for a container also where the embedded engine would do; so does an `image`.
     """
 
     ref: ModelRef
@@ -38,6 +70,14 @@ class ServeRequest(Value):
     detach: bool = False
     timeout_s: float | None = None
     require_gpu: bool = False
+    gpus: GpuWish = ANY_GPUS
+    container: bool = False
+    image: str | None = None
+    pull: PullPolicy = "missing"
+    wait: Readiness | None = None
+    environment: dict[str, str] = {}
+    restarts: bool = False
+    offline: bool = False
     max_model_len: int | None = None
     max_num_seqs: int | None = None
     threads: int | None = None
@@ -52,6 +92,16 @@ class ServeRequest(Value):
     def choice(self) -> Wish:
         """What narrows the choice of a profile; adapters want one that serves them."""
         return msgspec.structs.replace(self.wish, lora=self.wish.lora or bool(self.lora))
+
+    @property
+    def wants_container(self) -> bool:
+        """Whether a container was asked for, by whatever words."""
+        return self.container or self.image is not None or self.wish.backend in IN_CONTAINERS
+
+    @property
+    def may_pull(self) -> bool:
+        """Whether an image may be brought from its registry."""
+        return self.pull != "never" and not self.offline
 
     @property
     def capacity(self) -> CapacityWish:

@@ -1,6 +1,13 @@
 """Servers: what is known of a running model, whoever runs it."""
 
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
 from nimctl.core.value import Value
+
+Readiness: TypeAlias = Literal["none", "ready", "token"]
 
 
 class Server(Value):
@@ -20,3 +27,23 @@ class Server(Value):
     health_path: str = "/health"
     metrics_path: str | None = "/metrics"
     api_key_file: str | None = None
+
+
+_PREFIX = "dev.nimctl."
+NAME_LABEL = f"{_PREFIX}name"
+
+
+def labels_of(server: Server) -> dict[str, str]:
+    """A server as the labels of its container; no field of it is a secret."""
+    fields = msgspec.structs.asdict(server)
+    return {f"{_PREFIX}{field}": value for field, value in fields.items() if value is not None}
+
+
+def server_of(labels: Mapping[str, str]) -> Server:
+    """The server that a container's labels describe; labels of later versions are left alone."""
+    known = set(Server.__struct_fields__)
+    fields = {label.removeprefix(_PREFIX): value for label, value in labels.items()}
+    nothing = {"metrics_path": None}
+    return msgspec.convert(
+        {**nothing, **{field: value for field, value in fields.items() if field in known}}, Server
+    )

@@ -1,7 +1,6 @@
 """Embedded servers: processes of their own, with state and log under `servers/NAME`."""
 
 import os
-import secrets
 import shutil
 import subprocess
 import time
@@ -16,7 +15,7 @@ from nimctl.core.plan import Await, Launch
 from nimctl.core.reports import ServerReport
 from nimctl.core.servers import Server
 from nimctl.core.value import Value
-from nimctl.serving import health
+from nimctl.serving import health, keyfiles
 from nimctl.serving.process import ProcessId, identify, is_alive, terminate
 
 _STATE = "state.json"
@@ -60,7 +59,7 @@ class EmbeddedServers:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         if step.generate_api_key and step.server.api_key_file:
-            _write_key(Path(step.server.api_key_file))
+            keyfiles.generate(Path(step.server.api_key_file))
         argv = list(step.argv)
         if not step.detach:
             argv += ["--die-with-parent", str(os.getpid())]
@@ -241,9 +240,3 @@ def _describe(status: int) -> str:
     import signal  # noqa: PLC0415 - names a rare failure
 
     return f"killed by {signal.Signals(-status).name}"
-
-
-def _write_key(path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")

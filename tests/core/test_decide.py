@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nimctl.core.decide import Surroundings, Target, plan_build, plan_pull, plan_serve
+from nimctl.core.decide import Surroundings, Target, plan_build, plan_embedded, plan_pull
 from nimctl.core.errors import DiskFullError, HardwareError, NotFoundError, UsageError
 from nimctl.core.facts import Artifact, File, Inventory
 from nimctl.core.layout import Layout
@@ -56,7 +56,7 @@ def serve(
     plan_target: Target | None = None, request: dict[str, Any] | None = None, **changes: Any
 ) -> Plan:
     wanted = ServeRequest(ref=REF, **(request or {}))
-    return plan_serve(wanted, plan_target or target(), around(**changes))
+    return plan_embedded(wanted, plan_target or target(), around(**changes))
 
 
 def host(**changes: Any) -> Host:

@@ -69,7 +69,10 @@ def servings() -> dict[str, Serving]:
         restarts=True,
     )
     found["nim-download-h100"] = replace(
-        found["nim-h100"], key_file="/home/me/.config/nimctl/ngc-key", nim_profile="8b" * 32
+        found["nim-h100"],
+        downloads=True,
+        key_file="/home/me/.config/nimctl/ngc-key",
+        nim_profile="8b" * 32,
     )
     found["nim-diffdock-h100"] = replace(
         found["nim-h100"], model="diffdock", image=BIONEMO.image, nim=BIONEMO

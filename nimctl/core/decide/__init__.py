@@ -4,18 +4,23 @@ Every refusal happens here, before the first byte. Pure: equal input gives equal
 """
 
 from nimctl.core.decide.build import plan_build
-from nimctl.core.decide.embedded import plan_serve, server_name
+from nimctl.core.decide.container import image_of, plan_container, runs_in_container
+from nimctl.core.decide.embedded import plan_embedded
 from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
+from nimctl.core.decide.serving import server_name
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
 
 __all__ = [
     "Surroundings",
     "Target",
     "fetch_step",
+    "image_of",
     "plan_build",
+    "plan_container",
+    "plan_embedded",
     "plan_opening",
     "plan_pull",
-    "plan_serve",
     "recipe_for",
+    "runs_in_container",
     "server_name",
 ]

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from nimctl.core.architecture import Architecture
+from nimctl.core.catalogue import Family, Nim
+from nimctl.core.containers import Image, ImageOffer
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.facts import Artifact, Inventory
 from nimctl.core.layout import Layout
+from nimctl.core.lora import AdapterFacts
 from nimctl.core.machine import Host
 from nimctl.core.memory import BYTES_PER_WEIGHT
 from nimctl.core.profile import Candidate, Profile
@@ -14,17 +17,28 @@ from nimctl.core.value import Value
 
 
 class Target(Value):
-    """A model, the profile chosen for it and the files that this needs."""
+    """A model, the profile chosen for it and the files that this needs.
+
+    A profile whose container brings its own files has an artifact without any.
+    """
 
     ref: ModelRef
     model: str
     architecture: Architecture | None
     candidate: Candidate
     artifact: Artifact
+    family: Family = "llm"
+    nim: Nim | None = None
 
 
 class Surroundings(Value):
-    """What else a plan depends on: the machine, the store, and the port that can be had."""
+    """What else a plan depends on: the machine, the store, and the port that can be had.
+
+    `image` is the one to be run, None when the engine does not have it; then
+    `offer` is what its registry has, if that could be asked. `user` is UID:GID of who
+    runs nimctl. `adapters` were read for the request. `has_registry_key` tells whether NGC's key
+    is there.
+    """
 
     host: Host
     layout: Layout
@@ -33,6 +47,12 @@ class Surroundings(Value):
     python: str
     port: int = 0
     running: dict[str, str] = {}
+    image: Image | None = None
+    offer: ImageOffer | None = None
+    user: str = "1000:1000"
+    nim_cache: str = ""
+    has_registry_key: bool = False
+    adapters: tuple[AdapterFacts, ...] = ()
 
 
 def recipe_for(profile: Profile, builder: str) -> EngineRecipe:

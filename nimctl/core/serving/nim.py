@@ -11,7 +11,6 @@ from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.serving.part import Part
 from nimctl.core.serving.serving import ADAPTERS, Serving
 
-_ENTRYPOINT = ("/opt/nim/start-server.sh",)
 _CACHE = "/opt/nim/.cache"
 # The run line of NVIDIA's documentation.
 _SHM_GIB = 16.0
@@ -29,8 +28,6 @@ def part(serving: Serving) -> Part:
     key = serving.key_file
     secrets = (Secret(name="ngc-key", source=key, variable=variable),) if key else ()
     return Part(
-        # A key that becomes a variable puts a shell in front of the image's own entry point.
-        entrypoint=(serving.entrypoint or _ENTRYPOINT) if serving.key_file else None,
         command=(),
         environment=dict(_variables(serving, cache, port or BACKENDS["nim"].port)),
         secrets=secrets,
@@ -52,7 +49,7 @@ def _variables(serving: Serving, cache: str, port: int) -> Iterator[tuple[str, s
     yield ("NIM_HTTP_API_PORT", str(port))
     if serving.nim_profile:
         yield ("NIM_MODEL_PROFILE", serving.nim_profile)
-    if serving.key_file is None:
+    if not serving.downloads:
         yield ("NIM_DISABLE_MODEL_DOWNLOAD", "1")
     yield ("NIM_SERVED_MODEL_NAME", serving.model)
     yield ("DO_NOT_TRACK", "1")

@@ -49,6 +49,7 @@ def container(serving: Serving) -> ContainerSpec:
         ipc=part.ipc,
         shm_bytes=part.shm_bytes,
         ulimits=part.ulimits,
+        memory_limit_bytes=serving.memory_limit_bytes,
         restart="unless-stopped" if serving.restarts else "no",
     )
 

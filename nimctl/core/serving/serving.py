@@ -28,9 +28,8 @@ class Serving(Value):
 
     `model` is the name that clients ask for. Paths are on the host: `checkpoint` is the directory
     of the model store, `engine` that of a TensorRT-LLM engine or the GGUF file, `cache` NIM's
-    cache, `options_file` TensorRT-LLM's YAML. `key_file` holds the registry key that a container
-    which downloads its own model needs, and `entrypoint` is the image's, which then has to be said.
-    `nim_profile` is the id that a NIM is pinned to. It answers
+    cache, `options_file` TensorRT-LLM's YAML. `key_file` holds the registry key for a container
+    that `downloads` its own model. `nim_profile` is the id that a NIM is pinned to. It answers
     on `address`:`port`.
     """
 
@@ -44,8 +43,8 @@ class Serving(Value):
     engine: str | None = None
     cache: str | None = None
     options_file: str | None = None
+    downloads: bool = False
     key_file: str | None = None
-    entrypoint: tuple[str, ...] = ()
     api_key_file: str | None = None
     chat_template: str | None = None
     nim: Nim | None = None
@@ -58,4 +57,5 @@ class Serving(Value):
     environment: dict[str, str] = {}
     arguments: tuple[str, ...] = ()
     network: str = "bridge"
+    memory_limit_bytes: int | None = None
     restarts: bool = False

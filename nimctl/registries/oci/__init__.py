@@ -7,6 +7,7 @@ from nimctl.registries.oci.auth import Credentials
 from nimctl.registries.oci.docker_credentials import DockerCredentials
 from nimctl.registries.oci.keyring_logins import KeyringLogins
 from nimctl.registries.oci.modelpack import ModelDescription, ModelFile
+from nimctl.registries.oci.proofs import Login
 from nimctl.registries.oci.push import OciPublisher
 from nimctl.registries.oci.registry import OciRegistry
 
@@ -14,6 +15,7 @@ __all__ = [
     "Credentials",
     "DockerCredentials",
     "KeyringLogins",
+    "Login",
     "ModelDescription",
     "ModelFile",
     "OciPublisher",

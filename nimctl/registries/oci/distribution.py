@@ -48,15 +48,20 @@ class Distribution:
             VerificationError: The manifest is malformed, or not what its digest says.
             UnsupportedModelError: Nothing of an index is for this machine.
         """
-        digest, manifest = self._fetch(place, reference, shown)
+        digest, manifest = self.fetch(place, reference, shown)
         if manifest.manifests is not None:
             chosen = f"sha256:{choose(manifest, self._architecture).sha256}"
-            _, manifest = self._fetch(place, chosen, shown)
+            _, manifest = self.fetch(place, chosen, shown)
             if manifest.layers is None:
                 raise NetworkError(f"{shown} is an index of indexes")
         return digest, manifest
 
-    def _fetch(self, place: Place, reference: str, shown: str) -> tuple[str, Manifest]:
+    def fetch(self, place: Place, reference: str, shown: str) -> tuple[str, Manifest]:
+        """The digest and the content of what a reference names, a manifest or an index.
+
+        Raises:
+            NimctlError: As for `manifest`.
+        """
         answer = self._get(place, place.url("manifests", reference), ", ".join(ACCEPTED))
         if answer.status == HTTPStatus.NOT_FOUND:
             raise self._not_found(place, reference, said(answer.body), shown)
@@ -65,6 +70,17 @@ class Distribution:
         named = answer.headers.get("docker-content-digest")
         digest = checked_body(answer.body, named=named, asked=asked)
         return digest, decode(answer.body)
+
+    def small_blob(self, place: Place, digest: str) -> bytes:
+        """A blob that is read at once, such as an image's configuration.
+
+        Raises:
+            NimctlError: As for `manifest`.
+        """
+        answer = self._get(place, place.url("blobs", digest), "*/*")
+        self._check(place, answer)
+        checked_body(answer.body, named=None, asked=digest)
+        return answer.body
 
     def _get(self, place: Place, url: str, accept: str) -> Response:
         scopes = place.scopes("pull")

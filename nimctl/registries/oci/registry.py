@@ -3,6 +3,7 @@
 import platform
 import time
 
+from nimctl.core.containers import ImageOffer
 from nimctl.core.errors import NotFoundError
 from nimctl.core.facts import Artifact, File
 from nimctl.core.ports import Location
@@ -11,6 +12,7 @@ from nimctl.core.selection import selected
 from nimctl.http import Client
 from nimctl.registries.oci.auth import Authorizer, Clock, Credentials
 from nimctl.registries.oci.distribution import Distribution
+from nimctl.registries.oci.images import offer
 from nimctl.registries.oci.layers import LayerFile, layer_files
 from nimctl.registries.oci.locations import BlobLocations
 from nimctl.registries.oci.places import Place, place_of
@@ -34,8 +36,8 @@ class OciRegistry:
         clock: Clock = time.monotonic,
     ) -> None:
         self._authorizer = Authorizer(client, credentials, clock=clock)
-        architecture = architecture or host_architecture()
-        self._distribution = Distribution(client, self._authorizer, architecture)
+        self._architecture = architecture or host_architecture()
+        self._distribution = Distribution(client, self._authorizer, self._architecture)
         self._locations = BlobLocations(self._authorizer)
 
     def resolve(self, ref: ModelRef) -> Artifact:
@@ -59,6 +61,16 @@ class OciRegistry:
             revision=digest,
             files=selected(ref, (blob_file(place, one) for one in files)),
         )
+
+    def image(self, image: str) -> ImageOffer:
+        """What the registry has under an image's name, without pulling it.
+
+        Raises:
+            NotFoundError: There is no such repository, tag or manifest.
+            AuthError: The registry wants (other) credentials.
+            NetworkError: It cannot be reached or answers nonsense.
+        """
+        return offer(self._distribution, image, self._architecture)
 
     def locate(self, file: File) -> Location:
         """Say where a blob is, with what the registry wants to see.

@@ -1,0 +1,285 @@
+"""Plans that serve from a container."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nimctl.core.containers import OFFLINE_NETWORK, Devices
+from nimctl.core.decide.build import engine_steps
+from nimctl.core.decide.fetch import check_room, prepare
+from nimctl.core.decide.serving import (
+    Keys,
+    api_keys,
+    check_fit,
+    deadline_s,
+    describe_server,
+    server_name,
+    url_of,
+)
+from nimctl.core.decide.target import Surroundings, Target, directory, weights
+from nimctl.core.devices import assign
+from nimctl.core.early_access import STORE
+from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError, UsageError
+from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, TRTLLM_ENGINE_DIRECTORY
+from nimctl.core.lora import check_adapter
+from nimctl.core.machine import ContainerEngine, Gpu
+from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
+from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step
+from nimctl.core.requests import IN_CONTAINERS, ServeRequest
+from nimctl.core.servers import Readiness
+from nimctl.core.serving import BACKENDS, Adapter, Serving, container
+from nimctl.core.unlisted import gguf_file
+
+# Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
+_TALKING = ("llm", "vlm", "safety")
+_START_S = 120.0
+_MEMORY_SHARE = 0.9
+
+
+def plan_container(request: ServeRequest, target: Target, around: Surroundings) -> Plan:
+    """Everything from the first byte to the ready container.
+
+    Raises:
+        ContainerEngineError: There is no container engine, or it has no GPUs to give.
+        HardwareError: The machine cannot run the profile, or not its image.
+        NotFoundError: The image is not there and may not be pulled.
+        UsageError: The name is taken, or an option does not go with the backend.
+        DiskFullError: The files or the engine do not fit.
+    """
+    check_fit(target)
+    engine = _container_engine(target, around)
+    name = server_name(request, around.running)
+    image = request.image or image_of(target)
+    pull = tuple(_pull(request, image, engine, around))
+    gpus = _gpus(target, around, engine)
+    keys = api_keys(request, around, name)
+    _check_keys(target, keys)
+    if target.artifact.files:
+        check_room(target, around)
+    build, note = engine_steps(target, around) if target.artifact.files else ((), "")
+    adapters, warnings = _adapters(target, around)
+    serving = _serving(
+        request, target, around, name=name, image=image, gpus=gpus, keys=keys, adapters=adapters
+    )
+    backend = BACKENDS[serving.profile.backend]
+    server = describe_server(
+        target,
+        name=name,
+        url=url_of(request, around.port),
+        keys=keys,
+        health_path=target.nim.health_path if target.nim else backend.health_path,
+        metrics_path=backend.metrics_path,
+    )
+    launch = LaunchContainer(
+        server=server,
+        container=container(serving),
+        detach=request.detach,
+        generate_api_key=keys.generate,
+        registry_key_file=serving.key_file,
+    )
+    ready = Await(
+        server=server,
+        timeout_s=deadline_s(request, target, start_s=_start_s(target)),
+        until=_readiness(request, target),
+    )
+    files = tuple(prepare(target, around)) if target.artifact.files else ()
+    notes = (note or _chosen(target), *_notes(gpus, launch, around), *warnings)
+    return Plan(steps=(*pull, *files, *build, launch, ready), notes=notes)
+
+
+def runs_in_container(request: ServeRequest, target: Target) -> bool:
+    """Whether the chosen profile is served from a container rather than a process."""
+    return request.wants_container or target.candidate.profile.backend in IN_CONTAINERS
+
+
+def image_of(target: Target) -> str:
+    """The image of the model's own NIM, or the backend's usual one.
+
+    Raises:
+        UsageError: Neither has one.
+    """
+    profile = target.candidate.profile
+    own = target.nim.image if target.nim and profile.backend in ("nim", "nemollm") else None
+    image = own or BACKENDS[profile.backend].image
+    if image is None:
+        raise UsageError(
+            f"no image is known for profile {profile.name} of {target.model}",
+            hint="name one with --image",
+        )
+    return image
+
+
+def _container_engine(target: Target, around: Surroundings) -> ContainerEngine:
+    engine = around.host.container_engine
+    if engine is None:
+        troubles = around.host.troubles
+        raise ContainerEngineError(
+            f"profile {target.candidate.profile.name} runs in a container, and no container engine"
+            " answers",
+            cause=next(
+                (one.message for one in troubles if one.kind == "no-container-engine"), None
+            ),
+            hint="nimctl doctor; or --backend llama_cpp serves on the CPU without a container",
+        )
+    return engine
+
+
+def _pull(
+    request: ServeRequest, image: str, engine: ContainerEngine, around: Surroundings
+) -> Iterator[Step]:
+    there, offer = around.image, around.offer
+    offered = (there.architecture,) if there else offer.architectures if offer else ()
+    if offered and engine.architecture not in offered:
+        raise HardwareError(
+            f"{image} is for {', '.join(offered)}, this machine is {engine.architecture}",
+            hint="choose another image with --image",
+        )
+    if there is None and not request.may_pull:
+        raise NotFoundError(
+            f"the image {image} is not here",
+            cause="--offline is given" if request.offline else "--pull never is given",
+            hint=f"docker pull {image}",
+        )
+    if there is None or (request.pull == "always" and request.may_pull):
+        yield PullImage(image=image, platform=f"linux/{engine.architecture}")
+
+
+def _gpus(target: Target, around: Surroundings, engine: ContainerEngine) -> tuple[Gpu, ...]:
+    profile = target.candidate.profile
+    if profile.backend == "llama_cpp":
+        return ()
+    if not engine.offers_gpus:
+        raise ContainerEngineError(
+            f"{engine.kind} {engine.version} cannot give GPUs to containers",
+            cause="it has neither the NVIDIA runtime nor CDI devices",
+            hint="sudo nvidia-ctk runtime configure --runtime=docker && "
+            "sudo systemctl restart docker",
+        )
+    return assign(around.host.gpus, profile.gpus_needed)
+
+
+def _check_keys(target: Target, keys: Keys) -> None:
+    backend = BACKENDS[target.candidate.profile.backend]
+    if keys.file and not backend.checks_keys:
+        raise UsageError(
+            f"{backend.name} checks no API keys itself",
+            hint="serve it on 127.0.0.1, or let everybody in with --no-auth",
+        )
+
+
+def _adapters(target: Target, around: Surroundings) -> tuple[tuple[Adapter, ...], tuple[str, ...]]:
+    checked = [
+        check_adapter(
+            facts,
+            backend=target.candidate.profile.backend,
+            reference=target.artifact.reference,
+            architecture=target.architecture,
+        )
+        for facts in around.adapters
+    ]
+    return tuple(one for one, _ in checked), tuple(doubt for _, doubt in checked if doubt)
+
+
+def _serving(
+    request: ServeRequest,
+    target: Target,
+    around: Surroundings,
+    *,
+    name: str,
+    image: str,
+    gpus: tuple[Gpu, ...],
+    keys: Keys,
+    adapters: tuple[Adapter, ...],
+) -> Serving:
+    profile = target.candidate.profile
+    engine = around.host.container_engine
+    downloads = profile.backend == "nim" and not target.artifact.files and not request.offline
+    needs_key = downloads and around.has_registry_key
+    return Serving(
+        name=name,
+        model=target.model,
+        profile=profile,
+        image=image,
+        port=around.port,
+        address=request.host,
+        checkpoint=_checkpoint(target, around),
+        engine=_engine(target, around),
+        cache=around.nim_cache if profile.backend == "nim" else None,
+        downloads=downloads,
+        key_file=str(around.layout.server(name) / "registry-key") if needs_key else None,
+        api_key_file=keys.file,
+        chat_template=request.chat_template,
+        nim=target.nim,
+        nim_profile=profile.entry.id if profile.entry else None,
+        devices=Devices(
+            uuids=tuple(gpu.uuid for gpu in gpus),
+            method="nvidia" if engine and engine.nvidia_runtime else "cdi",
+        )
+        if gpus
+        else None,
+        user=around.user,
+        capacity=_capacity(request, target, around),
+        threads=request.threads or decoding_threads(weights(target), around.host.cpu.cores),
+        adapters=adapters,
+        environment=request.environment,
+        arguments=request.engine_arguments,
+        network=OFFLINE_NETWORK if request.offline else "bridge",
+        # A server that runs away must not take the machine with it.
+        memory_limit_bytes=int(around.host.memory_total_bytes * _MEMORY_SHARE),
+        restarts=request.restarts,
+    )
+
+
+def _capacity(request: ServeRequest, target: Target, around: Surroundings) -> CapacityWish:
+    """What was asked for; llama.cpp has to be told the rest too, GPU servers choose by memory."""
+    if target.candidate.profile.backend != "llama_cpp":
+        return request.capacity
+    available = around.host.memory_available_bytes
+    full = default_capacity(target.architecture, available, request.capacity)
+    return CapacityWish(max_model_len=full.max_model_len, max_num_seqs=full.max_num_seqs)
+
+
+def _checkpoint(target: Target, around: Surroundings) -> str | None:
+    if not target.artifact.files or target.candidate.profile.backend == "llama_cpp":
+        return None
+    laid_out = directory(target, around.layout)
+    early = target.candidate.profile.backend == "nemollm"
+    return str(laid_out / STORE if early else laid_out)
+
+
+def _engine(target: Target, around: Surroundings) -> str | None:
+    profile = target.candidate.profile
+    laid_out = directory(target, around.layout)
+    if profile.backend == "llama_cpp":
+        file = gguf_file(target.artifact) if not profile.build else None
+        return str(laid_out / (file or Path(ENGINE_DIRECTORY) / ENGINE_FILE))
+    if profile.backend == "tensorrt_llm" and profile.runtime is None:
+        return str(laid_out / TRTLLM_ENGINE_DIRECTORY)
+    return None
+
+
+def _readiness(request: ServeRequest, target: Target) -> Readiness:
+    if request.wait is not None:
+        return request.wait
+    return "token" if target.family in _TALKING else "ready"
+
+
+def _start_s(target: Target) -> float:
+    told = target.nim.start_minutes if target.nim else None
+    return _START_S + (told or 0) * 60
+
+
+def _chosen(target: Target) -> str:
+    return f"profile {target.candidate.profile.name}: its container brings its files"
+
+
+def _notes(gpus: tuple[Gpu, ...], launch: LaunchContainer, around: Surroundings) -> Iterator[str]:
+    if around.offer and around.offer.size:
+        yield f"{around.offer.reference} is pulled: {around.offer.size / 2**30:.1f} GiB"
+    if gpus:
+        names = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in gpus)
+        yield f"{launch.container.image} on GPU {names}"
+    else:
+        yield f"{launch.container.image} on the CPU"
+    if launch.generate_api_key:
+        key_file = launch.server.api_key_file
+        yield f"reachable from other machines, so an API key is required: {key_file}"

@@ -1,0 +1,98 @@
+"""What plans for servers share, however they run: names, addresses, keys, time limits."""
+
+import re
+from collections.abc import Mapping
+
+from nimctl.core.decide.target import Surroundings, Target, weights
+from nimctl.core.errors import HardwareError, UsageError
+from nimctl.core.profile import Fit
+from nimctl.core.requests import ServeRequest
+from nimctl.core.servers import Server
+from nimctl.core.value import Value
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_READY_FLOOR_S = 60.0
+_SLOWEST_LOAD_BYTES_PER_S = 50e6
+
+
+class Keys(Value):
+    """Who may ask: the file of the API keys, and whether it is to be made."""
+
+    file: str | None
+    generate: bool
+
+
+def server_name(request: ServeRequest, running: Mapping[str, str]) -> str:
+    """What the server will be called; `running` has the URLs of those that run, by name.
+
+    Raises:
+        UsageError: The name is none, or taken.
+    """
+    name = request.name or request.ref.directory_name
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"`{name}` is no name for a server", cause="use letters, digits, . _ and -"
+        )
+    if name in running:
+        raise UsageError(
+            f"a server named {name} runs already at {running[name]}",
+            hint=f"nimctl stop {name}, or choose another with --name",
+        )
+    return name
+
+
+def api_keys(request: ServeRequest, around: Surroundings, name: str) -> Keys:
+    """A server that others reach has a key unless told otherwise."""
+    exposed = request.host not in _LOOPBACK
+    generate = exposed and request.auth and request.api_key_file is None
+    made = str(around.layout.server(name) / "api-key")
+    return Keys(file=made if generate else request.api_key_file, generate=generate)
+
+
+def describe_server(
+    target: Target, *, name: str, url: str, keys: Keys, health_path: str, metrics_path: str | None
+) -> Server:
+    """What will be known of the server."""
+    profile = target.candidate.profile
+    return Server(
+        name=name,
+        model=target.model,
+        reference=str(target.ref),
+        profile=profile.name,
+        backend=profile.backend,
+        url=url,
+        reason="; ".join(target.candidate.reasons),
+        health_path=health_path,
+        metrics_path=metrics_path,
+        api_key_file=keys.file,
+    )
+
+
+def url_of(request: ServeRequest, port: int) -> str:
+    """Where this machine reaches the server."""
+    # An address that means all of them is none to connect to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(request.host, request.host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def deadline_s(request: ServeRequest, target: Target, *, start_s: float = 0.0) -> float:
+    """How long a server may take: what was asked for, or by the size of the model."""
+    if request.timeout_s is not None:
+        return request.timeout_s
+    return _READY_FLOOR_S + start_s + (weights(target) or 0) / _SLOWEST_LOAD_BYTES_PER_S
+
+
+def check_fit(target: Target) -> None:
+    """Refuse a profile that does not run here.
+
+    Raises:
+        HardwareError: It does not, with the reasons.
+    """
+    candidate = target.candidate
+    if candidate.fit in (Fit.INCOMPATIBLE, Fit.LOW_MEMORY):
+        raise HardwareError(
+            f"profile {candidate.profile.name} of {target.model} does not run on this machine",
+            cause="; ".join(candidate.reasons),
+            hint=f"nimctl list-profiles {target.ref}",
+        )

@@ -1,0 +1,19 @@
+"""Files that hold a secret: nobody but their owner reads them."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def generate(path: Path) -> None:
+    """Make a file with a new API key; there must be none."""
+    write(path, secrets.token_urlsafe(32))
+
+
+def write(path: Path, secret: str) -> None:
+    """Make a file with a secret, in the place of an older one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secret + "\n")

@@ -1,0 +1,277 @@
+"""Serving from containers: what a plan is made of, and every refusal before the first byte."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from test_decide import ARTIFACT, HOST, REF, SOURCE, around
+
+from nimctl.core.catalogue import Nim
+from nimctl.core.containers import OFFLINE_NETWORK, Image, ImageOffer
+from nimctl.core.decide import Target, plan_container, runs_in_container
+from nimctl.core.errors import (
+    ContainerEngineError,
+    HardwareError,
+    NimctlError,
+    NotFoundError,
+    UsageError,
+)
+from nimctl.core.facts import Artifact
+from nimctl.core.lora import AdapterFacts
+from nimctl.core.machine import ContainerEngine, Gpu, Host, Trouble
+from nimctl.core.plan import Await, LaunchContainer, Plan
+from nimctl.core.profile import Candidate, Fit, ManifestEntry, Profile
+from nimctl.core.requests import ServeRequest, read_variables
+
+ENGINE = ContainerEngine(
+    kind="docker",
+    version="28.0.0",
+    endpoint="unix:///var/run/docker.sock",
+    architecture="amd64",
+    nvidia_runtime=True,
+)
+GPUS = tuple(
+    Gpu(
+        index=index,
+        name="NVIDIA H100 80GB HBM3",
+        uuid=f"GPU-{index}",
+        pci_device="2330:10de",
+        compute_capability="9.0",
+        memory_total_bytes=80 * 2**30,
+        memory_free_bytes=79 * 2**30,
+    )
+    for index in range(2)
+)
+VLLM = "vllm/vllm-openai:latest"
+NIM = Nim(
+    image="nvcr.io/nim/nvidia/parakeet:1",
+    source="https://docs.nvidia.com/nim/speech/latest/",
+    ports={"http": 9000, "grpc": 50051},
+    start_minutes=60,
+)
+
+
+def image(reference: str = VLLM, architecture: str = "amd64") -> Image:
+    return Image(reference=reference, id="sha256:1", architecture=architecture, size=10**9)
+
+
+def machine(engine: ContainerEngine | None = ENGINE, gpus: tuple[Gpu, ...] = GPUS) -> Host:
+    return msgspec.structs.replace(HOST, gpus=gpus, container_engine=engine)
+
+
+def target(backend: str = "vllm", **changes: Any) -> Target:
+    profile = Profile(backend=backend, precision="fp8", source=SOURCE)
+    profile = msgspec.structs.replace(profile, **changes.pop("profile", {}))
+    plain = Target(
+        ref=REF,
+        model="repo",
+        architecture=None,
+        candidate=Candidate(
+            profile=profile, fit=changes.pop("fit", Fit.COMPATIBLE), cached=True, reasons=("why",)
+        ),
+        artifact=ARTIFACT,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def bare_nim(family: str = "asr") -> Target:
+    return target(
+        "nim",
+        profile={"source": None, "precision": None},
+        artifact=Artifact(reference="nvcr.io/nim/nvidia/parakeet:1", files=()),
+        nim=NIM,
+        family=family,
+    )
+
+
+def serve(
+    plan_target: Target | None = None,
+    request: dict[str, Any] | None = None,
+    host: Host | None = None,
+    **changes: Any,
+) -> Plan:
+    wanted = ServeRequest(ref=REF, **(request or {}))
+    surroundings = around(host=host or machine(), **{"image": image(), **changes})
+    return plan_container(wanted, plan_target or target(), surroundings)
+
+
+def kinds(plan: Plan) -> list[str]:
+    return [type(step).__name__ for step in plan.steps]
+
+
+def launch_of(plan: Plan) -> LaunchContainer:
+    return next(step for step in plan.steps if isinstance(step, LaunchContainer))
+
+
+def await_of(plan: Plan) -> Await:
+    return next(step for step in plan.steps if isinstance(step, Await))
+
+
+def refusal(error: type[NimctlError], **arguments: Any) -> NimctlError:
+    with pytest.raises(error) as refused:
+        serve(**arguments)
+    return refused.value
+
+
+def test_an_image_that_is_there_is_not_pulled_and_one_that_is_not_is_pulled_first() -> None:
+    assert kinds(serve()) == ["Fetch", "Assemble", "LaunchContainer", "Await"]
+    assert kinds(serve(image=None))[0] == "PullImage"
+    assert kinds(serve(request={"pull": "always"}))[0] == "PullImage"
+
+
+@pytest.mark.parametrize("request_", [{"pull": "never"}, {"offline": True}])
+def test_an_image_that_is_not_there_and_may_not_be_pulled_is_named(
+    request_: dict[str, object],
+) -> None:
+    refused = refusal(NotFoundError, request=request_, image=None)
+    assert VLLM in refused.message
+    assert refused.hint == f"docker pull {VLLM}"
+
+
+def test_an_image_for_another_processor_is_refused_before_the_pull() -> None:
+    refused = refusal(HardwareError, image=image(architecture="arm64"))
+    assert "is for arm64, this machine is amd64" in refused.message
+
+
+def test_what_the_registry_offers_is_judged_and_told_before_the_pull() -> None:
+    offer = ImageOffer(reference=VLLM, architectures=("arm64",), size=None)
+    refused = refusal(HardwareError, image=None, offer=offer)
+    assert "is for arm64, this machine is amd64" in refused.message
+    offer = ImageOffer(reference=VLLM, architectures=("amd64", "arm64"), size=12 * 2**30)
+    assert f"{VLLM} is pulled: 12.0 GiB" in serve(image=None, offer=offer).notes
+
+
+def test_without_a_container_engine_the_trouble_is_the_cause() -> None:
+    trouble = Trouble(kind="no-container-engine", message="permission denied")
+    host = msgspec.structs.replace(machine(None), troubles=(trouble,))
+    assert refusal(ContainerEngineError, host=host).cause == "permission denied"
+
+
+def test_an_engine_that_has_no_gpus_to_give_is_told_how_to() -> None:
+    engine = msgspec.structs.replace(ENGINE, nvidia_runtime=False)
+    assert "nvidia-ctk" in str(refusal(ContainerEngineError, host=machine(engine)).hint)
+
+
+def test_gpus_are_given_by_uuid_with_what_the_engine_has() -> None:
+    devices = launch_of(serve(target(profile={"tp": 2}))).container.devices
+    assert devices
+    assert (devices.uuids, devices.method) == (("GPU-0", "GPU-1"), "nvidia")
+    cdi = msgspec.structs.replace(ENGINE, nvidia_runtime=False, cdi_gpus=("nvidia.com/gpu=0",))
+    devices = launch_of(serve(host=machine(cdi))).container.devices
+    assert devices
+    assert (devices.uuids, devices.method) == (("GPU-0",), "cdi")
+
+
+def test_too_few_gpus_are_refused() -> None:
+    assert (
+        "4 identical GPUs" in refusal(HardwareError, plan_target=target(profile={"tp": 4})).message
+    )
+
+
+def test_a_profile_that_does_not_fit_is_refused_with_its_reasons() -> None:
+    refused = refusal(HardwareError, plan_target=target(fit=Fit.INCOMPATIBLE))
+    assert refused.cause == "why"
+
+
+def test_a_backend_without_keys_of_its_own_is_not_exposed_unguarded() -> None:
+    exposed = {"host": "0.0.0.0"}
+    assert "--no-auth" in str(refusal(UsageError, request=exposed).hint)
+    open_to_all = launch_of(serve(request={**exposed, "auth": False}))
+    assert open_to_all.container.ports[0].address == "0.0.0.0"
+
+
+def test_llama_cpp_checks_keys_itself_and_takes_no_gpu() -> None:
+    made = launch_of(
+        serve(
+            target("llama_cpp", profile={"precision": "q8_0", "build": True}),
+            {"host": "0.0.0.0", "container": True},
+        )
+    )
+    assert made.generate_api_key
+    assert made.container.devices is None
+    assert [secret.source for secret in made.container.secrets] == [made.server.api_key_file]
+
+
+def test_a_language_model_is_ready_when_it_gave_a_token() -> None:
+    assert await_of(serve()).until == "token"
+    assert await_of(serve(bare_nim())).until == "ready"
+    assert await_of(serve(request={"wait": "none"})).until == "none"
+
+
+def test_a_nim_that_brings_its_files_gets_the_key_as_a_file_and_time_to_start() -> None:
+    plan = serve(bare_nim(), has_registry_key=True, nim_cache="/cache/nim")
+    made = launch_of(plan)
+    assert kinds(plan) == ["LaunchContainer", "Await"]
+    assert made.registry_key_file == f"/home/nimctl/servers/{made.server.name}/registry-key"
+    assert [secret.variable for secret in made.container.secrets] == ["NGC_API_KEY"]
+    assert [port.container for port in made.container.ports] == [9000, 50051]
+    assert await_of(plan).timeout_s >= 3600
+    assert "NIM_DISABLE_MODEL_DOWNLOAD" not in made.container.environment
+
+
+def test_a_nim_that_is_offline_or_has_its_files_gets_no_key() -> None:
+    offline = launch_of(serve(bare_nim(), {"offline": True}, has_registry_key=True))
+    assert offline.container.secrets == ()
+    assert offline.container.environment["NIM_DISABLE_MODEL_DOWNLOAD"] == "1"
+    assert offline.container.network == OFFLINE_NETWORK
+
+
+def test_a_profile_of_a_manifest_is_pinned_by_its_id() -> None:
+    entry = ManifestEntry(id="8b" * 32, name="vllm-fp8-tp1", tags={})
+    pinned = msgspec.structs.replace(
+        bare_nim("llm"),
+        candidate=msgspec.structs.replace(
+            bare_nim().candidate, profile=Profile(backend="nim", precision="fp8", entry=entry)
+        ),
+    )
+    assert launch_of(serve(pinned)).container.environment["NIM_MODEL_PROFILE"] == "8b" * 32
+
+
+def test_an_engine_and_a_checkpoint_are_mounted_where_the_store_has_them() -> None:
+    store = "/home/nimctl/model-store"
+    made = launch_of(serve(target("tensorrt_llm", profile={"build": True})))
+    mounted = {mount.target: mount.source.removeprefix(store) for mount in made.container.mounts}
+    assert mounted["/engines/repo"].endswith("/trtllm_engine")
+    assert mounted["/models/repo"] + "/trtllm_engine" == mounted["/engines/repo"]
+
+
+def test_adapters_are_checked_and_doubts_are_said() -> None:
+    facts = AdapterFacts(
+        directory="/lora/sql",
+        config=b'{"r": 8, "base_model_name_or_path": "other/model"}',
+        shapes=None,
+    )
+    plan = serve(adapters=(facts,))
+    assert "sql=/adapters/sql" in launch_of(plan).container.command
+    assert any("other/model" in note for note in plan.notes)
+
+
+def test_the_users_variables_and_memory_limit_reach_the_container() -> None:
+    made = launch_of(serve(request={"environment": {"A": "1"}})).container
+    assert made.environment["A"] == "1"
+    assert made.memory_limit_bytes == int(HOST.memory_total_bytes * 0.9)
+    assert made.user == "1000:1000"
+
+
+def test_variables_are_read_as_docker_run_reads_them() -> None:
+    assert read_variables(["A=1", "B=", "C"], {"C": "3"}) == {"A": "1", "B": "", "C": "3"}
+    for wrong in ("=1", "MISSING", ""):
+        with pytest.raises(UsageError, match="--env"):
+            read_variables([wrong], {})
+
+
+@pytest.mark.parametrize(
+    ("backend", "request_", "kind"),
+    [
+        ("vllm", {}, "container"),
+        ("llama_cpp", {}, "process"),
+        ("llama_cpp", {"container": True}, "container"),
+        ("llama_cpp", {"image": "my/image"}, "container"),
+    ],
+)
+def test_the_embedded_engine_serves_unless_a_container_is_asked_for(
+    backend: str, request_: dict[str, Any], kind: str
+) -> None:
+    request = ServeRequest(ref=REF, **request_)
+    found = "container" if runs_in_container(request, target(backend)) else "process"
+    assert found == kind
