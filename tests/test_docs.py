@@ -30,15 +30,25 @@ def matches(shown: str, printed: str) -> bool:
     return re.fullmatch(pattern, squeeze(printed), re.DOTALL) is not None
 
 
-@pytest.mark.parametrize("document", ["docs/tutorial/first-model.md"])
-def test_a_tutorial_runs_as_written(document: str, environ: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("document", "least"),
+    [
+        ("docs/tutorial/first-model.md", 5),
+        ("docs/how-to/check-a-machine.md", 2),
+        ("docs/how-to/plan-for-other-hardware.md", 8),
+    ],
+)
+def test_a_document_runs_as_written(
+    document: str, least: int, environ: dict[str, str], tmp_path: Path
+) -> None:
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
     steps = list(consoles(ROOT / document))
-    assert len(steps) >= 5
+    assert len(steps) >= least
     try:
         for command, shown in steps:
             done = subprocess.run(
                 ["bash", "-c", command],
+                cwd=tmp_path,
                 env=environ,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
