@@ -72,7 +72,7 @@ def test_slices_share_the_index_of_the_gpu_that_they_are_cut_from() -> None:
 
 def test_a_slice_of_the_whole_is_no_larger_than_the_gpu() -> None:
     gpu = planned_host(["h200,mig=7g.141gb"]).gpus[0]
-    assert gpu.memory_total_bytes == 144384 * 2**20
+    assert gpu.memory_total_bytes == 143771 * 2**20
 
 
 def test_a_part_that_shares_memory_is_a_machine_of_its_own_kind() -> None:

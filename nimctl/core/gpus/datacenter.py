@@ -1,6 +1,6 @@
 """GPUs of servers. Tags are those that NIM's listings print; sources of memory stand with them."""
 
-from nimctl.core.gpus.part import LEGACY_CUDA_GPUS, PCI_IDS, SAME_CHIP, GpuPart, part
+from nimctl.core.gpus.part import LEGACY_CUDA_GPUS, LISTED, PCI_IDS, SAME_CHIP, GpuPart, part
 
 # What nvidia-smi shows on one provider's machines, from a pull request to its documentation.
 _MODAL = "https://github.com/modal-labs/modal-client/pull/2797"
@@ -155,7 +155,16 @@ DATACENTER: tuple[GpuPart, ...] = (
         memory_source=_H100_NVL,
         nim_tags=("h100_nvl",),
     ),
-    part("h200", "NVIDIA H200", "2335", "9.0", 144384, nim_tags=("h200",), nvlink=True),
+    part(
+        "h200",
+        "NVIDIA H200",
+        "2335",
+        "9.0",
+        143771,
+        memory_source=LISTED,
+        nim_tags=("h200",),
+        nvlink=True,
+    ),
     part("h200_nvl", "NVIDIA H200 NVL", "233b", "9.0", 144384),
     part(
         "h20",
@@ -179,7 +188,14 @@ DATACENTER: tuple[GpuPart, ...] = (
     part("h800_sxm", "NVIDIA H800", "2324", "9.0", 81920, capability_source=SAME_CHIP, nvlink=True),
     part("h800_pcie", "NVIDIA H800 PCIe", "2322", "9.0", 81920, capability_source=SAME_CHIP),
     # Two sizes of the Grace CPU's memory; the GPU's is 96 GB in both.
-    part("gh200_96gb", ("NVIDIA GH200 480GB", "NVIDIA GH200 120GB"), "2342", "9.0", 98304),
+    part(
+        "gh200_96gb",
+        ("NVIDIA GH200 480GB", "NVIDIA GH200 120GB"),
+        "2342",
+        "9.0",
+        97871,
+        memory_source=LISTED,
+    ),
     part("gh200_144gb", "NVIDIA GH200 144G HBM3e", "2348", "9.0", 147456),
     part(
         "b200",
@@ -192,12 +208,13 @@ DATACENTER: tuple[GpuPart, ...] = (
         nvlink=True,
     ),
     part("gb200", "NVIDIA GB200", "2941", "10.0", 190464, nim_tags=("gb200",), nvlink=True),
+    # 288 GB in powers of ten, as B200's 192 are.
     part(
         "b300",
         "NVIDIA B300 SXM6 AC",
         "3182",
         "10.3",
-        294912,
+        274658,
         unverified=("memory_mib",),
         nvlink=True,
     ),
@@ -206,7 +223,7 @@ DATACENTER: tuple[GpuPart, ...] = (
         "NVIDIA GB300",
         "31c2 31c3",
         "10.3",
-        294912,
+        274658,
         unverified=("memory_mib",),
         nvlink=True,
     ),

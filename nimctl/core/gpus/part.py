@@ -8,6 +8,9 @@ PCI_IDS = "https://pci-ids.ucw.cz/read/PC/10de (2026.08.22)"
 KERNEL_MODULES = "https://github.com/NVIDIA/open-gpu-kernel-modules (595.45.04)"
 CUDA_GPUS = "https://developer.nvidia.com/cuda-gpus"
 LEGACY_CUDA_GPUS = "https://developer.nvidia.com/cuda-legacy-gpus"
+# Several listings of nvidia-smi in public repositories show the name with the size: a search of
+# GitHub's code for the size, such as 143771MiB, finds them.
+LISTED = "https://github.com/search?type=code (the size, such as 143771MiB)"
 # The page lists another part of the chip that pci.ids names for this one, such as AD102.
 SAME_CHIP = "the chip's other parts in https://developer.nvidia.com/cuda-gpus"
 

@@ -1,6 +1,6 @@
 """GPUs of workstations, and those that share the host's memory."""
 
-from nimctl.core.gpus.part import PCI_IDS, SAME_CHIP, GpuPart, part
+from nimctl.core.gpus.part import LISTED, PCI_IDS, SAME_CHIP, GpuPart, part
 
 _QUADRO_RTX_4000 = "https://github.com/akash-network/provider-configs/pull/12"
 _RTX_4000_SFF_ADA = "https://github.com/influxdata/telegraf (testdata/rtx-4000-sff-ada-v13.xml)"
@@ -24,7 +24,7 @@ WORKSTATION: tuple[GpuPart, ...] = (
     part("rtx_a4500", "NVIDIA RTX A4500", "2232", "8.6", 20480, capability_source=SAME_CHIP),
     part("rtx_a5000", "NVIDIA RTX A5000", "2231", "8.6", 24576),
     part("rtx_a5500", "NVIDIA RTX A5500", "2233", "8.6", 24576, capability_source=SAME_CHIP),
-    part("rtx_a6000", "NVIDIA RTX A6000", "2230", "8.6", 49152),
+    part("rtx_a6000", "NVIDIA RTX A6000", "2230", "8.6", 49140, memory_source=LISTED),
     part("rtx_a3000_laptop", "NVIDIA RTX A3000 Laptop GPU", "24b8", "8.6", 6144),
     part(
         "rtx_a4000_laptop",
@@ -62,7 +62,9 @@ WORKSTATION: tuple[GpuPart, ...] = (
         49152,
         capability_source=SAME_CHIP,
     ),
-    part("rtx_6000_ada", "NVIDIA RTX 6000 Ada Generation", "26b1", "8.9", 49152),
+    part(
+        "rtx_6000_ada", "NVIDIA RTX 6000 Ada Generation", "26b1", "8.9", 49140, memory_source=LISTED
+    ),
     part(
         "rtx_4000_ada_laptop",
         "NVIDIA RTX 4000 Ada Generation Laptop GPU",
