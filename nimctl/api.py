@@ -1,6 +1,7 @@
 """Observe, then decide: from a request to a plan. Reads the outside, changes nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
 from nimctl.core.unlisted import unlisted_model
 from nimctl.serving.adapters import observe_adapter
-from nimctl.serving.health import free_port
+from nimctl.serving.health import free_port, free_ports
 from nimctl.survey import survey
 from nimctl.tools import LOCAL_SCHEMES, Tools
 
@@ -85,6 +86,11 @@ def _serving_host(request: ServeRequest, tools: Tools) -> Host:
     return within_reach(host, request.gpus, taken)
 
 
+def _replica_ports(request: ServeRequest, host: Host) -> tuple[int, ...]:
+    most = request.replicas or len(host.gpus)
+    return tuple(port for port in free_ports(most) if port != request.port)
+
+
 def _container_surroundings(
     request: ServeRequest, target: Target, around: Surroundings, tools: Tools
 ) -> Surroundings:
@@ -100,6 +106,8 @@ def _container_surroundings(
         user=tools.user,
         nim_cache=tools.settings.nim_cache,
         has_registry_key=tools.ngc_key() is not None,
+        replica_ports=_replica_ports(request, around.host),
+        haproxy=shutil.which("haproxy", path=tools.settings.search_path),
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
 

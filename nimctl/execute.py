@@ -19,6 +19,7 @@ from nimctl.core.plan import (
     Attach,
     Await,
     Build,
+    Configure,
     Fetch,
     Launch,
     LaunchContainer,
@@ -30,6 +31,7 @@ from nimctl.core.ports import Fetched
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import Outcome
 from nimctl.core.trtllm.job import EngineJob
+from nimctl.serving import routers
 from nimctl.tools import Tools
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case PullImage():
             login = tools.image_login(step.image)
             tools.containers.pull(step.image, emit, platform=step.platform, login=login)
+        case Configure():
+            routers.configure(step)
         case Launch() | LaunchContainer():
             emit(Started(task="launch", title=f"starting {step.server.name}"))
             tools.launcher.launch(step)

@@ -46,6 +46,19 @@ class _Port(click.ParamType[int]):
         return int(value)
 
 
+class _Replicas(click.ParamType[int]):
+    name = "replicas"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        if str(value) == "auto":
+            return 0
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"`{value}` is no number of replicas; use 1 or more, or auto", param, ctx)
+        return int(value)
+
+
 _ADAPTER = click.Path(exists=True, readable=True, resolve_path=True)
 _EXISTING = click.Path(exists=True, dir_okay=False, readable=True, resolve_path=True)
 
@@ -109,6 +122,15 @@ go to the engine as they are.""",
     help="Whether the engine starts the container again.",
 )
 @click.option(
+    "--replicas",
+    type=_Replicas(),
+    default="1",
+    show_default=True,
+    metavar="N|auto",
+    help="Containers behind a router; auto: as many as there are GPUs for.",
+)
+@click.option("--tls-cert", "certificate", type=_EXISTING, help="PEM file: certificate and key.")
+@click.option(
     "--wait",
     type=click.Choice(["ready", "token", "none"]),
     help="Ready is: HTTP 200, a token as well, or nothing.  [default: token for LLMs]",
@@ -134,6 +156,7 @@ def command(
     share_gpus: bool,
     environment: tuple[str, ...],
     restart: str,
+    replicas: int,
     timings: bool,
     offline: bool,
     dry_run: bool,
@@ -159,6 +182,7 @@ def command(
         "environment": read_variables(environment, settings.variables),
         "restarts": restart != "no",
         "offline": offline,
+        "replicas": replicas or None,
         **options,
     }
     request = msgspec.convert(fields, ServeRequest)
@@ -183,7 +207,8 @@ def _serve(
     with output.progress() as progress:
         stopwatch = Stopwatch(progress)
         execute.run(plan, tools, stopwatch)
-    launched = next(step for step in plan.steps if isinstance(step, Launch | LaunchContainer))
+    # The last one is what clients talk to: the router, where there is one.
+    launched = [one for one in plan.steps if isinstance(one, Launch | LaunchContainer)][-1]
     name = launched.server.name
     runner = tools.servers if isinstance(launched, Launch) else tools.container_servers
     if request.detach:

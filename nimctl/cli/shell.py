@@ -20,6 +20,7 @@ from nimctl.core.plan import (
     Attach,
     Await,
     Build,
+    Configure,
     Fetch,
     Launch,
     LaunchContainer,
@@ -28,6 +29,7 @@ from nimctl.core.plan import (
     Step,
     labelled,
 )
+from nimctl.core.router import haproxy_config
 
 
 def script(plan: Plan, python: str) -> Iterator[str]:
@@ -50,6 +52,8 @@ def _lines(step: Step, directory: str, python: str) -> Iterator[str]:
             yield from _build(step, python)
         case PullImage():
             yield _command("docker", "pull", "--platform", step.platform, step.image)
+        case Configure():
+            yield from _configuration(step)
         case Launch():
             yield f"# launch {step.server.name}"
             yield _command(*step.argv) + (" &" if step.detach else "")
@@ -60,6 +64,26 @@ def _lines(step: Step, directory: str, python: str) -> Iterator[str]:
             yield f"# ready when this answers: curl --fail {address}"
         case _:
             assert_never(step)
+
+
+def _configuration(step: Configure) -> Iterator[str]:
+    router = step.router
+    yield f"# configure the router of {router.name}"
+    yield _command("mkdir", "-p", "-m", "700", router.directory)
+    if step.generate_api_key and step.api_key_file:
+        yield from _new_key(step.api_key_file)
+    if step.api_key_file:
+        keys, hashes = shlex.quote(step.api_key_file), shlex.quote(router.hashes_file)
+        each = "printf %s \"$key\" | sha256sum | cut -d' ' -f1"
+        yield f"for key in $(cat {keys}); do {each}; done > {hashes}"
+    yield f"cat > {shlex.quote(router.config_file)} <<'END'"
+    yield haproxy_config(router).rstrip()
+    yield "END"
+
+
+def _new_key(path: str) -> Iterator[str]:
+    yield f"mkdir -p $(dirname {shlex.quote(path)})"
+    yield f"(umask 077; head -c 32 /dev/urandom | base64 > {shlex.quote(path)})"
 
 
 def _build(step: Build, python: str) -> Iterator[str]:
@@ -83,9 +107,7 @@ def _container(step: LaunchContainer) -> Iterator[str]:
     if step.registry_key_file:
         yield f"# put your NGC key into {step.registry_key_file}, readable by you only"
     if step.generate_api_key and step.server.api_key_file:
-        key_file = shlex.quote(step.server.api_key_file)
-        yield f"mkdir -p $(dirname {key_file})"
-        yield f"(umask 077; head -c 32 /dev/urandom | base64 > {key_file})"
+        yield from _new_key(step.server.api_key_file)
     if spec.network == OFFLINE_NETWORK:
         yield f"{_command(*docker_network_argv())} || true"
     yield _command(*docker_run_argv(spec))

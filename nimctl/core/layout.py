@@ -53,6 +53,10 @@ class Layout(Value):
         """State and log of an embedded server."""
         return self.root / "servers" / name
 
+    def router(self, name: str) -> Path:
+        """The configuration of a router, and the socket that takes commands for it."""
+        return self.root / "routers" / name
+
     def lock(self, name: str) -> Path:
         """A lock file."""
         return self.root / "locks" / name

@@ -7,6 +7,7 @@ import msgspec
 from nimctl.core.containers import ContainerSpec
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.facts import Artifact, File
+from nimctl.core.router import Router
 from nimctl.core.servers import Readiness, Server, labels_of
 from nimctl.core.trtllm.job import EngineJob
 from nimctl.core.value import Value
@@ -60,16 +61,29 @@ class PullImage(Value, tag=True):
     platform: str
 
 
+class Configure(Value, tag=True):
+    """Write a router's configuration, with the digests of the keys in `api_key_file`.
+
+    That file is made first, with a new key, if it is `generate_api_key`.
+    """
+
+    router: Router
+    api_key_file: str | None = None
+    generate_api_key: bool = False
+
+
 class Launch(Value, tag=True):
     """Start a server as a process; `argv` runs as it stands.
 
-    The server's API key file is made, with a new key, if it is `generate_api_key`.
+    The server's API key file is made, with a new key, if it is `generate_api_key`. `is_ours` tells
+    that it is nimctl's own program, which takes `--die-with-parent`.
     """
 
     server: Server
     argv: tuple[str, ...]
     detach: bool
     generate_api_key: bool = False
+    is_ours: bool = True
 
 
 class LaunchContainer(Value, tag=True):
@@ -104,7 +118,9 @@ class Await(Value, tag=True):
     until: Readiness = "ready"
 
 
-Step: TypeAlias = Fetch | Assemble | Build | Attach | PullImage | Launch | LaunchContainer | Await
+Step: TypeAlias = (
+    Fetch | Assemble | Build | Attach | PullImage | Configure | Launch | LaunchContainer | Await
+)
 
 
 class Plan(Value):

@@ -59,7 +59,8 @@ class ServeRequest(Value):
     """Run a model.
 
     `port` 0 takes a free one. None leaves a choice to nimctl; `timeout_s` in seconds. `container`
-    asks for a container also where the embedded engine would do; so does an `image`.
+    asks for a container also where the embedded engine would do; so does an `image`. `replicas` is
+    None for as many as there are GPUs for; `certificate` is a PEM file with its key.
     """
 
     ref: ModelRef
@@ -77,6 +78,8 @@ class ServeRequest(Value):
     wait: Readiness | None = None
     environment: dict[str, str] = {}
     restarts: bool = False
+    replicas: int | None = 1
+    certificate: str | None = None
     offline: bool = False
     max_model_len: int | None = None
     max_num_seqs: int | None = None
@@ -96,7 +99,8 @@ class ServeRequest(Value):
     @property
     def wants_container(self) -> bool:
         """Whether a container was asked for, by whatever words."""
-        return self.container or self.image is not None or self.wish.backend in IN_CONTAINERS
+        asked = self.container or self.image is not None or self.replicas != 1
+        return asked or self.certificate is not None or self.wish.backend in IN_CONTAINERS
 
     @property
     def may_pull(self) -> bool:

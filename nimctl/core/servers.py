@@ -14,7 +14,8 @@ class Server(Value):
     """A running model: kept as the labels of its container, or in the state of its process.
 
     `profile` is its name and `reason` why it was chosen. It answers at `url`, is ready when
-    `health_path` gives HTTP 200, and counts requests at `metrics_path`.
+    `health_path` gives HTTP 200, and counts requests at `metrics_path`. A replica has the name of
+    its router as `group`.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Server(Value):
     health_path: str = "/health"
     metrics_path: str | None = "/metrics"
     api_key_file: str | None = None
+    group: str | None = None
 
 
 _PREFIX = "dev.nimctl."

@@ -61,7 +61,7 @@ class EmbeddedServers:
         if step.generate_api_key and step.server.api_key_file:
             keyfiles.generate(Path(step.server.api_key_file))
         argv = list(step.argv)
-        if not step.detach:
+        if step.is_ours and not step.detach:
             argv += ["--die-with-parent", str(os.getpid())]
         with (directory / _LOG).open("wb") as log:
             # A session of its own keeps the terminal's Ctrl-C from the server: nimctl stops it.

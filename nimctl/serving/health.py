@@ -19,6 +19,19 @@ def answers(url: str, path: str, timeout_s: float) -> bool:
         connection.close()
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ports of loopback that nobody listens on."""
+    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
+    try:
+        # All are bound before any is let go, so that no two are the same.
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
 def free_port(host: str, port: int) -> int | None:
     """Return `port`, or one that the system chooses if it is 0; None when it is taken.
 

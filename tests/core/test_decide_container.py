@@ -19,7 +19,7 @@ from nimctl.core.errors import (
 from nimctl.core.facts import Artifact
 from nimctl.core.lora import AdapterFacts
 from nimctl.core.machine import ContainerEngine, Gpu, Host, Trouble
-from nimctl.core.plan import Await, LaunchContainer, Plan
+from nimctl.core.plan import Await, Configure, LaunchContainer, Plan
 from nimctl.core.profile import Candidate, Fit, ManifestEntry, Profile
 from nimctl.core.requests import ServeRequest, read_variables
 
@@ -173,11 +173,46 @@ def test_a_profile_that_does_not_fit_is_refused_with_its_reasons() -> None:
     assert refused.cause == "why"
 
 
-def test_a_backend_without_keys_of_its_own_is_not_exposed_unguarded() -> None:
+def test_a_backend_without_keys_of_its_own_is_exposed_behind_a_router_only() -> None:
     exposed = {"host": "0.0.0.0"}
-    assert "--no-auth" in str(refusal(UsageError, request=exposed).hint)
+    plan = serve(request=exposed, replica_ports=(40001,), haproxy="/usr/sbin/haproxy")
+    assert kinds(plan)[-3:] == ["Configure", "Launch", "Await"]
+    (configure,) = [step for step in plan.steps if isinstance(step, Configure)]
+    assert configure.router.checks_keys
+    assert configure.generate_api_key
+    assert configure.router.address == "0.0.0.0"
+    behind = launch_of(plan)
+    assert [port.address for port in behind.container.ports] == ["127.0.0.1"]
+    assert behind.server.group == configure.router.name
     open_to_all = launch_of(serve(request={**exposed, "auth": False}))
     assert open_to_all.container.ports[0].address == "0.0.0.0"
+
+
+def test_replicas_have_ports_and_gpus_of_their_own_behind_one_router() -> None:
+    plan = serve(request={"replicas": None}, replica_ports=(40001, 40002))
+    made = [step for step in plan.steps if isinstance(step, LaunchContainer)]
+    *replicas, router = made
+    assert [one.container.devices.uuids for one in replicas if one.container.devices] == [
+        ("GPU-0",),
+        ("GPU-1",),
+    ]
+    assert [one.container.ports[0].host for one in replicas] == [40001, 40002]
+    assert router.container.image == "haproxy:lts"
+    assert router.container.network == "host"
+    assert kinds(plan).count("Await") == 3
+
+
+def test_more_replicas_than_there_are_gpus_for_are_refused() -> None:
+    refused = refusal(HardwareError, request={"replicas": 3}, replica_ports=(1, 2, 3))
+    assert refused.cause == "there are enough for 2"
+    assert "--replicas 2" in str(refused.hint)
+
+
+def test_replicas_on_the_cpu_have_to_be_counted() -> None:
+    on_cpu = target("llama_cpp", profile={"precision": "q8_0", "build": True})
+    refusal(UsageError, plan_target=on_cpu, request={"replicas": None})
+    plan = serve(on_cpu, {"replicas": 2}, replica_ports=(1, 2), haproxy="haproxy")
+    assert kinds(plan).count("LaunchContainer") == 2
 
 
 def test_llama_cpp_checks_keys_itself_and_takes_no_gpu() -> None:

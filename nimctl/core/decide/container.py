@@ -3,36 +3,50 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from nimctl.core.containers import OFFLINE_NETWORK, Devices
 from nimctl.core.decide.build import engine_steps
 from nimctl.core.decide.fetch import check_room, prepare
+from nimctl.core.decide.replicas import Slot, needs_router, router_steps, slots
 from nimctl.core.decide.serving import (
+    NO_KEYS,
     Keys,
     api_keys,
     check_fit,
     deadline_s,
     describe_server,
     server_name,
+    url_at,
     url_of,
 )
 from nimctl.core.decide.target import Surroundings, Target, directory, weights
-from nimctl.core.devices import assign
 from nimctl.core.early_access import STORE
 from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError, UsageError
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, TRTLLM_ENGINE_DIRECTORY
 from nimctl.core.lora import check_adapter
-from nimctl.core.machine import ContainerEngine, Gpu
+from nimctl.core.machine import ContainerEngine
 from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
 from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step
 from nimctl.core.requests import IN_CONTAINERS, ServeRequest
-from nimctl.core.servers import Readiness
+from nimctl.core.servers import Readiness, Server
 from nimctl.core.serving import BACKENDS, Adapter, Serving, container
 from nimctl.core.unlisted import gguf_file
+from nimctl.core.value import Value
 
 # Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
 _TALKING = ("llm", "vlm", "safety")
 _START_S = 120.0
 _MEMORY_SHARE = 0.9
+
+
+class Made(Value):
+    """What all replicas of a plan have in common."""
+
+    image: str
+    keys: Keys
+    adapters: tuple[Adapter, ...]
+    group: str | None
 
 
 def plan_container(request: ServeRequest, target: Target, around: Surroundings) -> Plan:
@@ -47,43 +61,77 @@ def plan_container(request: ServeRequest, target: Target, around: Surroundings) 
     """
     check_fit(target)
     engine = _container_engine(target, around)
+    _check_devices(target, engine)
     name = server_name(request, around.running)
     image = request.image or image_of(target)
     pull = tuple(_pull(request, image, engine, around))
-    gpus = _gpus(target, around, engine)
     keys = api_keys(request, around, name)
-    _check_keys(target, keys)
+    routed = needs_router(request, target, keys)
+    places = slots(request, target, around, name, routed=routed)
     if target.artifact.files:
         check_room(target, around)
     build, note = engine_steps(target, around) if target.artifact.files else ((), "")
     adapters, warnings = _adapters(target, around)
-    serving = _serving(
-        request, target, around, name=name, image=image, gpus=gpus, keys=keys, adapters=adapters
+    made = Made(
+        image=image,
+        # The router has checked them before a request reaches a replica.
+        keys=NO_KEYS if routed else keys,
+        adapters=adapters,
+        group=name if routed else None,
     )
-    backend = BACKENDS[serving.profile.backend]
+    launches = tuple(_launch(request, target, around, slot, made) for slot in places)
+    waits = (_await(request, target, launch) for launch in launches)
+    files = tuple(prepare(target, around)) if target.artifact.files else ()
+    steps: tuple[Step, ...] = (*pull, *files, *build, *launches, *waits)
+    if routed:
+        server = _router_server(request, target, around, name, keys)
+        steps += router_steps(request, target, around, server=server, replicas=places, keys=keys)
+    notes = (note or _chosen(target), *_notes(launches, places, keys, around), *warnings)
+    return Plan(steps=steps, notes=notes)
+
+
+def _router_server(
+    request: ServeRequest, target: Target, around: Surroundings, name: str, keys: Keys
+) -> Server:
     server = describe_server(
         target,
         name=name,
         url=url_of(request, around.port),
         keys=keys,
+        health_path="/v1/health/ready",
+        metrics_path="/router/metrics",
+    )
+    return msgspec.structs.replace(server, backend="router")
+
+
+def _launch(
+    request: ServeRequest, target: Target, around: Surroundings, slot: Slot, made: Made
+) -> LaunchContainer:
+    serving = _serving(request, target, around, slot, made)
+    backend = BACKENDS[serving.profile.backend]
+    server = describe_server(
+        target,
+        name=slot.name,
+        url=url_at(slot.address, slot.port, tls=False),
+        keys=made.keys,
         health_path=target.nim.health_path if target.nim else backend.health_path,
         metrics_path=backend.metrics_path,
     )
-    launch = LaunchContainer(
-        server=server,
+    return LaunchContainer(
+        server=msgspec.structs.replace(server, group=made.group),
         container=container(serving),
         detach=request.detach,
-        generate_api_key=keys.generate,
+        generate_api_key=made.keys.generate,
         registry_key_file=serving.key_file,
     )
-    ready = Await(
-        server=server,
+
+
+def _await(request: ServeRequest, target: Target, launch: LaunchContainer) -> Await:
+    return Await(
+        server=launch.server,
         timeout_s=deadline_s(request, target, start_s=_start_s(target)),
         until=_readiness(request, target),
     )
-    files = tuple(prepare(target, around)) if target.artifact.files else ()
-    notes = (note or _chosen(target), *_notes(gpus, launch, around), *warnings)
-    return Plan(steps=(*pull, *files, *build, launch, ready), notes=notes)
 
 
 def runs_in_container(request: ServeRequest, target: Target) -> bool:
@@ -143,27 +191,14 @@ def _pull(
         yield PullImage(image=image, platform=f"linux/{engine.architecture}")
 
 
-def _gpus(target: Target, around: Surroundings, engine: ContainerEngine) -> tuple[Gpu, ...]:
-    profile = target.candidate.profile
-    if profile.backend == "llama_cpp":
-        return ()
-    if not engine.offers_gpus:
-        raise ContainerEngineError(
-            f"{engine.kind} {engine.version} cannot give GPUs to containers",
-            cause="it has neither the NVIDIA runtime nor CDI devices",
-            hint="sudo nvidia-ctk runtime configure --runtime=docker && "
-            "sudo systemctl restart docker",
-        )
-    return assign(around.host.gpus, profile.gpus_needed)
-
-
-def _check_keys(target: Target, keys: Keys) -> None:
-    backend = BACKENDS[target.candidate.profile.backend]
-    if keys.file and not backend.checks_keys:
-        raise UsageError(
-            f"{backend.name} checks no API keys itself",
-            hint="serve it on 127.0.0.1, or let everybody in with --no-auth",
-        )
+def _check_devices(target: Target, engine: ContainerEngine) -> None:
+    if target.candidate.profile.backend == "llama_cpp" or engine.offers_gpus:
+        return
+    raise ContainerEngineError(
+        f"{engine.kind} {engine.version} cannot give GPUs to containers",
+        cause="it has neither the NVIDIA runtime nor CDI devices",
+        hint="sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
+    )
 
 
 def _adapters(target: Target, around: Surroundings) -> tuple[tuple[Adapter, ...], tuple[str, ...]]:
@@ -180,46 +215,38 @@ def _adapters(target: Target, around: Surroundings) -> tuple[tuple[Adapter, ...]
 
 
 def _serving(
-    request: ServeRequest,
-    target: Target,
-    around: Surroundings,
-    *,
-    name: str,
-    image: str,
-    gpus: tuple[Gpu, ...],
-    keys: Keys,
-    adapters: tuple[Adapter, ...],
+    request: ServeRequest, target: Target, around: Surroundings, slot: Slot, made: Made
 ) -> Serving:
     profile = target.candidate.profile
     engine = around.host.container_engine
     downloads = profile.backend == "nim" and not target.artifact.files and not request.offline
     needs_key = downloads and around.has_registry_key
     return Serving(
-        name=name,
+        name=slot.name,
         model=target.model,
         profile=profile,
-        image=image,
-        port=around.port,
-        address=request.host,
+        image=made.image,
+        port=slot.port,
+        address=slot.address,
         checkpoint=_checkpoint(target, around),
         engine=_engine(target, around),
         cache=around.nim_cache if profile.backend == "nim" else None,
         downloads=downloads,
-        key_file=str(around.layout.server(name) / "registry-key") if needs_key else None,
-        api_key_file=keys.file,
+        key_file=str(around.layout.server(slot.name) / "registry-key") if needs_key else None,
+        api_key_file=made.keys.file,
         chat_template=request.chat_template,
         nim=target.nim,
         nim_profile=profile.entry.id if profile.entry else None,
         devices=Devices(
-            uuids=tuple(gpu.uuid for gpu in gpus),
+            uuids=tuple(gpu.uuid for gpu in slot.gpus),
             method="nvidia" if engine and engine.nvidia_runtime else "cdi",
         )
-        if gpus
+        if slot.gpus
         else None,
         user=around.user,
         capacity=_capacity(request, target, around),
         threads=request.threads or decoding_threads(weights(target), around.host.cpu.cores),
-        adapters=adapters,
+        adapters=made.adapters,
         environment=request.environment,
         arguments=request.engine_arguments,
         network=OFFLINE_NETWORK if request.offline else "bridge",
@@ -272,14 +299,17 @@ def _chosen(target: Target) -> str:
     return f"profile {target.candidate.profile.name}: its container brings its files"
 
 
-def _notes(gpus: tuple[Gpu, ...], launch: LaunchContainer, around: Surroundings) -> Iterator[str]:
+def _notes(
+    launches: tuple[LaunchContainer, ...],
+    places: tuple[Slot, ...],
+    keys: Keys,
+    around: Surroundings,
+) -> Iterator[str]:
     if around.offer and around.offer.size:
         yield f"{around.offer.reference} is pulled: {around.offer.size / 2**30:.1f} GiB"
-    if gpus:
-        names = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in gpus)
-        yield f"{launch.container.image} on GPU {names}"
-    else:
-        yield f"{launch.container.image} on the CPU"
-    if launch.generate_api_key:
-        key_file = launch.server.api_key_file
-        yield f"reachable from other machines, so an API key is required: {key_file}"
+    for launch, place in zip(launches, places, strict=True):
+        names = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in place.gpus)
+        who = f"{place.name}: " if launch.server.group else ""
+        yield f"{who}{launch.container.image} on " + (f"GPU {names}" if names else "the CPU")
+    if keys.generate:
+        yield f"reachable from other machines, so an API key is required: {keys.file}"

@@ -19,8 +19,11 @@ _SLOWEST_LOAD_BYTES_PER_S = 50e6
 class Keys(Value):
     """Who may ask: the file of the API keys, and whether it is to be made."""
 
-    file: str | None
-    generate: bool
+    file: str | None = None
+    generate: bool = False
+
+
+NO_KEYS = Keys()
 
 
 def server_name(request: ServeRequest, running: Mapping[str, str]) -> str:
@@ -70,10 +73,16 @@ def describe_server(
 
 
 def url_of(request: ServeRequest, port: int) -> str:
-    """Where this machine reaches the server."""
+    """Where this machine reaches the server that was asked for."""
+    return url_at(request.host, port, tls=request.certificate is not None)
+
+
+def url_at(address: str, port: int, *, tls: bool) -> str:
+    """Where this machine reaches what listens on an address."""
     # An address that means all of them is none to connect to.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(request.host, request.host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def deadline_s(request: ServeRequest, target: Target, *, start_s: float = 0.0) -> float:

@@ -37,7 +37,8 @@ class Surroundings(Value):
     `image` is the one to be run, None when the engine does not have it; then
     `offer` is what its registry has, if that could be asked. `user` is UID:GID of who
     runs nimctl. `adapters` were read for the request. `has_registry_key` tells whether NGC's key
-    is there.
+    is there. `replica_ports` can be had on loopback, as many as there could be replicas; `haproxy`
+    is the program, None where it is not installed.
     """
 
     host: Host
@@ -53,6 +54,8 @@ class Surroundings(Value):
     nim_cache: str = ""
     has_registry_key: bool = False
     adapters: tuple[AdapterFacts, ...] = ()
+    replica_ports: tuple[int, ...] = ()
+    haproxy: str | None = None
 
 
 def recipe_for(profile: Profile, builder: str) -> EngineRecipe:

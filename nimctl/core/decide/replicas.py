@@ -1,0 +1,143 @@
+"""Replicas of one model, and the router in front of them."""
+
+from collections.abc import Iterator
+
+from nimctl.core.containers import ContainerSpec, Mount
+from nimctl.core.decide.serving import Keys
+from nimctl.core.decide.target import Surroundings, Target
+from nimctl.core.devices import assign
+from nimctl.core.errors import HardwareError, UsageError
+from nimctl.core.machine import Gpu
+from nimctl.core.plan import Await, Configure, Launch, LaunchContainer, Step
+from nimctl.core.requests import ServeRequest
+from nimctl.core.router import Replica, Router
+from nimctl.core.servers import Server
+from nimctl.core.serving import BACKENDS
+from nimctl.core.value import Value
+
+# Docker's official image: https://hub.docker.com/_/haproxy. Its user may bind what is published.
+ROUTER_IMAGE = "haproxy:lts"
+_ROUTER_START_S = 30.0
+
+
+class Slot(Value):
+    """Where one replica runs: its name, its port and the GPUs that are its own."""
+
+    name: str
+    port: int
+    address: str
+    gpus: tuple[Gpu, ...] = ()
+
+
+def needs_router(request: ServeRequest, target: Target, keys: Keys) -> bool:
+    """Several replicas need one; so do keys or TLS that the backend does not know."""
+    backend = BACKENDS[target.candidate.profile.backend]
+    guarded = keys.file is not None and not backend.checks_keys
+    return request.replicas != 1 or guarded or request.certificate is not None
+
+
+def slots(
+    request: ServeRequest, target: Target, around: Surroundings, name: str, *, routed: bool
+) -> tuple[Slot, ...]:
+    """Where the replicas run; of `auto` there are as many as there are GPUs for.
+
+    Raises:
+        HardwareError: There are not enough GPUs of one kind.
+        UsageError: `auto` on a machine where nothing bounds it.
+    """
+    if not routed:
+        gpus = next(iter(_groups(target, around, 1)))
+        return (Slot(name=name, port=around.port, address=request.host, gpus=gpus),)
+    groups = tuple(_groups(target, around, request.replicas))
+    return tuple(
+        Slot(name=f"{name}-{index}", port=port, address="127.0.0.1", gpus=gpus)
+        for index, (gpus, port) in enumerate(zip(groups, around.replica_ports, strict=False), 1)
+    )
+
+
+def router_steps(
+    request: ServeRequest,
+    target: Target,
+    around: Surroundings,
+    *,
+    server: Server,
+    replicas: tuple[Slot, ...],
+    keys: Keys,
+) -> tuple[Step, ...]:
+    """Configure the router, start it as a process or a container, wait for it."""
+    router = Router(
+        name=server.name,
+        directory=str(around.layout.router(server.name)),
+        address=request.host,
+        port=around.port,
+        replicas=tuple(Replica(name=one.name, port=one.port) for one in replicas),
+        health_path=BACKENDS[target.candidate.profile.backend].health_path,
+        checks_keys=keys.file is not None,
+        certificate=request.certificate,
+        max_requests=request.max_num_seqs,
+    )
+    configure = Configure(router=router, api_key_file=keys.file, generate_api_key=keys.generate)
+    ready = Await(server=server, timeout_s=_ROUTER_START_S)
+    return (configure, _launch(router, server, request, around), ready)
+
+
+def _launch(
+    router: Router, server: Server, request: ServeRequest, around: Surroundings
+) -> Launch | LaunchContainer:
+    command = ("-W", "-db", "-f", router.config_file)
+    if around.haproxy:
+        argv = (around.haproxy, *command)
+        return Launch(server=server, argv=argv, detach=request.detach, is_ours=False)
+    files = [Mount(source=router.directory, target=router.directory, read_only=False)]
+    if router.certificate:
+        files.append(Mount(source=router.certificate, target=router.certificate))
+    spec = ContainerSpec(
+        name=server.name,
+        image=ROUTER_IMAGE,
+        entrypoint=("haproxy",),
+        command=command,
+        mounts=tuple(files),
+        # The replicas are published on loopback, where only the host's own network finds them.
+        network="host",
+        user=around.user,
+        restart="unless-stopped" if request.restarts else "no",
+    )
+    return LaunchContainer(server=server, container=spec, detach=request.detach)
+
+
+def _groups(target: Target, around: Surroundings, count: int | None) -> Iterator[tuple[Gpu, ...]]:
+    """The GPUs of each replica; each GPU is in at most one."""
+    profile = target.candidate.profile
+    if profile.backend == "llama_cpp":
+        if count is None:
+            raise UsageError(
+                "--replicas auto counts GPUs, and llama_cpp serves on the CPU",
+                hint="--replicas N",
+            )
+        yield from ((),) * count
+        return
+    free = around.host.gpus
+    made = 0
+    while count is None or made < count:
+        try:
+            chosen = assign(free, profile.gpus_needed)
+        except HardwareError as error:
+            if made and count is None:
+                return
+            if made:
+                raise HardwareError(
+                    f"{count} replicas need {count} times {profile.gpus_needed} identical GPUs",
+                    cause=f"there are enough for {made}",
+                    hint=f"--replicas {made}, or --replicas auto",
+                ) from error
+            raise
+        yield chosen
+        made += 1
+        # Replicas are alike, so that any of them may answer: the next ones are of the same kind.
+        taken = {gpu.uuid for gpu in chosen}
+        kind = (chosen[0].pci_device, chosen[0].mig_profile)
+        free = tuple(
+            gpu
+            for gpu in free
+            if gpu.uuid not in taken and (gpu.pci_device, gpu.mig_profile) == kind
+        )

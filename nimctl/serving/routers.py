@@ -1,0 +1,95 @@
+"""Routers: their files, and the commands that HAProxy takes on its socket.
+
+https://docs.haproxy.org/2.6/management.html#9.3
+"""
+
+import csv
+import hashlib
+import socket
+import time
+from pathlib import Path
+
+from nimctl.core.errors import DeadlineError, NetworkError
+from nimctl.core.plan import Configure
+from nimctl.core.router import haproxy_config
+from nimctl.serving import keyfiles
+
+_BACKEND = "replicas"
+_TIMEOUT_S = 5.0
+_POLL_S = 0.1
+
+
+def configure(step: Configure) -> None:
+    """Write what HAProxy reads when it starts."""
+    router = step.router
+    directory = Path(router.directory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if step.api_key_file and step.generate_api_key:
+        keyfiles.generate(Path(step.api_key_file))
+    if step.api_key_file:
+        keys = Path(step.api_key_file).read_text(encoding="utf-8").split()
+        digests = (hashlib.sha256(key.encode()).hexdigest() for key in keys)
+        keyfiles.write(Path(router.hashes_file), "\n".join(digests))
+    Path(router.config_file).write_text(haproxy_config(router), encoding="utf-8")
+    Path(router.socket).unlink(missing_ok=True)
+
+
+def drain(router_socket: Path, replica: str, timeout_s: float) -> None:
+    """Send a replica no more requests, and wait until it has none.
+
+    Raises:
+        DeadlineError: It still has some when the time is over.
+        NetworkError: The router does not answer.
+    """
+    _command(router_socket, f"set server {_BACKEND}/{replica} state drain")
+    deadline = time.monotonic() + timeout_s
+    while _requests(router_socket, replica):
+        if time.monotonic() > deadline:
+            raise DeadlineError(
+                f"{replica} still has requests after {timeout_s:g} seconds",
+                hint="allow more with --drain-timeout",
+            )
+        time.sleep(_POLL_S)
+
+
+def admit(router_socket: Path, replica: str) -> None:
+    """Send a replica requests again, once its health check has succeeded.
+
+    Raises:
+        NetworkError: The router does not answer.
+    """
+    _command(router_socket, f"set server {_BACKEND}/{replica} state ready")
+
+
+def is_up(router_socket: Path, replica: str) -> bool:
+    """Whether the router finds a replica healthy."""
+    return _row(router_socket, replica).get("status", "").startswith("UP")
+
+
+def _requests(router_socket: Path, replica: str) -> int:
+    row = _row(router_socket, replica)
+    return int(row.get("scur") or 0) + int(row.get("qcur") or 0)
+
+
+def _row(router_socket: Path, replica: str) -> dict[str, str]:
+    text = _command(router_socket, "show stat").removeprefix("# ")
+    rows = csv.DictReader(text.splitlines())
+    return next((row for row in rows if (row["pxname"], row["svname"]) == (_BACKEND, replica)), {})
+
+
+def _command(router_socket: Path, words: str) -> str:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_TIMEOUT_S)
+            connection.connect(str(router_socket))
+            connection.sendall(f"{words}\n".encode())
+            chunks = []
+            while chunk := connection.recv(65536):
+                chunks.append(chunk)
+    except OSError as error:
+        raise NetworkError(
+            f"the router does not answer on {router_socket}",
+            cause=str(error),
+            hint="nimctl ps shows whether it runs",
+        ) from error
+    return b"".join(chunks).decode(errors="replace")
