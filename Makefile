@@ -40,12 +40,13 @@ test: $(VENV)/dev ## Run the whole test suite
 gpu: $(VENV)/dev ## Run the tests that need an NVIDIA GPU, and record the machine
 	$(BIN)/pytest -m gpu tests/gpu
 
-check: $(VENV)/dev ## Lint, types, import directions, generated docs
+check: $(VENV)/dev ## Lint, types, import directions, generated docs, the catalogue
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/reference_docs.py --check
+	$(BIN)/python tools/catalogue_check.py
 
 format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff check --fix .

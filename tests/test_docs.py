@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NAMED_FILE = re.compile(r"^```\w+ (~/\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def consoles(path: Path) -> Iterator[tuple[str, str]]:
@@ -30,10 +31,19 @@ def matches(shown: str, printed: str) -> bool:
     return re.fullmatch(pattern, squeeze(printed), re.DOTALL) is not None
 
 
+def write_named_files(document: Path, home: Path) -> None:
+    """Write the files that a document shows with their paths, as its reader does."""
+    for name, text in NAMED_FILE.findall(document.read_text()):
+        path = home / name.removeprefix("~/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
 @pytest.mark.parametrize(
     ("document", "least"),
     [
         ("docs/tutorial/first-model.md", 5),
+        ("docs/how-to/add-a-model.md", 5),
         ("docs/how-to/check-a-machine.md", 2),
         ("docs/how-to/plan-for-other-hardware.md", 8),
     ],
@@ -42,6 +52,7 @@ def test_a_document_runs_as_written(
     document: str, least: int, environ: dict[str, str], tmp_path: Path
 ) -> None:
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    write_named_files(ROOT / document, Path(environ["HOME"]))
     steps = list(consoles(ROOT / document))
     assert len(steps) >= least
     try:

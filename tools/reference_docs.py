@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import msgspec
+from models_page import models_page
 
 from nimctl.cli.app import nimctl as group
 from nimctl.cli.commands import COMMANDS
@@ -53,6 +54,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield REFERENCE / "cli.md", _cli()
     yield REFERENCE / "exit-codes.md", _exit_codes()
     yield REFERENCE / "json.md", _json_index()
+    yield REFERENCE / "models.md", models_page()
     for name, (kind, _) in DOCUMENTS.items():
         schema = _dedented(msgspec.json.schema(kind))
         text = msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()

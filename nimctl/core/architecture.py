@@ -22,8 +22,10 @@ class Architecture(Value):
 
     `parameters` counts all experts of a mixture and what is no decoder (`vision_parameters`);
     `parameters_from` tells whether the checkpoint's index states it, it was computed from the
-    other numbers, or the model card rounds it. `intermediate_size` is that of one expert, the
-    largest where layers differ. `class_name` is the entry of `architectures` in `config.json`.
+    other numbers, or the model card rounds it. `active_parameters` are those that one token meets,
+    embeddings among them, which some model cards leave out. `intermediate_size` is that of one
+    expert, the largest where layers differ. `class_name` is the entry of `architectures` in
+    `config.json`.
     `attention_layers` is the number of layers that keep a KV cache where others do not (hybrids of
     Mamba and attention, pruned layers). `source` is where the numbers stand; `unverified` tells
     that nothing confirmed them.

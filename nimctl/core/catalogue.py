@@ -62,15 +62,16 @@ class ApiPath(Value):
 
 
 class Nim(Value):
-    """The NIM container for a model; facts are from `source`.
+    """The NIM container for a model; facts are from `source`, some from `more_sources`.
 
     `ports` maps what is spoken (`http`, `grpc`) to the port inside. `selector` is the variable
     that chooses among the container's own variants, `selector_values` what it may say. Memory in
-    GiB.
+    GiB; `gpu_memory_gib` is what a card of the documented size reports, 22 where that is 24 GB.
     """
 
     image: Words
     source: Url
+    more_sources: tuple[Url, ...] = ()
     ports: dict[str, Port]
     api: tuple[ApiPath, ...] = ()
     health_path: Annotated[str, Meta(pattern=r"^/\S*$")] = "/v1/health/ready"

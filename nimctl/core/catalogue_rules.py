@@ -13,15 +13,17 @@ from nimctl.core.flaws import Flaw, meant
 from nimctl.core.places import Path, path_text
 from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
+from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.variants import plain
 
 # GGUF types: https://github.com/ggml-org/llama.cpp/blob/master/tools/quantize/README.md
 _GGUF_PRECISION = re.compile(r"f32|f16|bf16|mxfp4|i?q\d[a-z0-9_]*")
-BACKENDS = ("tensorrt_llm", "vllm", "sglang", "nim", "nemollm", "llama_cpp")
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 _IMAGE = re.compile(
     r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 )
+# Keys of the table, and the words of NIM's tag `gpu`, in which what NVIDIA published is named.
+_GPU_WORDS = frozenset(word for part in gpus.PARTS for word in (part.key, *part.nim_tags))
 _TARGETS = ("latency", "throughput")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -87,7 +89,7 @@ def _variant_flaws(variant: Variant, path: Path) -> Iterator[Flaw]:
 
 
 def _gpu_flaws(key: str, path: Path) -> Iterator[Flaw]:
-    if gpus.by_key(key) is not None and key == key.lower():
+    if key in _GPU_WORDS:
         return
     try:
         advice = f"the key of this GPU is {gpus.find(key).key}"
@@ -145,6 +147,7 @@ def _repetitions(model: Model) -> Iterator[Flaw]:
 class _Key(NamedTuple):
     backend: str
     precision: str
+    build: bool
     lora: bool
     gpu: str
 
@@ -152,7 +155,7 @@ class _Key(NamedTuple):
 def _keys(variant: Variant) -> Iterator[_Key]:
     for precision in variant.precisions:
         for gpu in variant.gpus or ("every GPU",):
-            yield _Key(variant.backend, precision, variant.lora, gpu)
+            yield _Key(variant.backend, precision, variant.build, variant.lora, gpu)
 
 
 def _nim_flaws(nim: Nim) -> Iterator[Flaw]:

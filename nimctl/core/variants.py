@@ -30,7 +30,9 @@ def profiles_of(model: Model, parts: Iterable[GpuPart]) -> tuple[Profile, ...]:
         for plain in _expand(variant, model.architecture, kinds)
         for profile in _with_lora(plain, variant)
     )
-    container = (_of_nim(model.nim),) if model.nim else ()
+    # The early-access container has a profile of its own: it serves what was pulled.
+    early = any(profile.backend == "nemollm" for profile in model.profiles)
+    container = (_of_nim(model.nim),) if model.nim and not early else ()
     return (*model.profiles, *expanded, *container)
 
 

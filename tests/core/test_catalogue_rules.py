@@ -83,8 +83,8 @@ def test_a_model_that_nothing_runs_is_refused() -> None:
             "variants[0].backend: `vlm` is no backend that nimctl knows; did you mean `vllm`?",
         ),
         (
-            {"profiles": [{**ENGINE, "gpu": "h100"}]},
-            "profiles[0].gpu: `h100` is no key of a GPU; did you mean h100",
+            {"profiles": [{**ENGINE, "gpu": "h10"}]},
+            "profiles[0].gpu: `h10` is no key of a GPU; did you mean h100",
         ),
         (
             {"profiles": [{**ENGINE, "gpu": "NVIDIA L40S"}]},

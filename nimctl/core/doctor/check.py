@@ -2,8 +2,8 @@
 
 from enum import StrEnum, unique
 
-from nimctl.core.catalogue_rules import BACKENDS
 from nimctl.core.machine import Host
+from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.value import Value
 
 EMBEDDED_BACKENDS = ("llama_cpp",)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from nimctl.core.catalogue_rules import BACKENDS
 from nimctl.core.doctor.check import Check, Circumstances
 from nimctl.core.doctor.gpus import driver_checks, gpu_checks
 from nimctl.core.doctor.system import (
@@ -14,6 +13,7 @@ from nimctl.core.doctor.system import (
     registry_checks,
 )
 from nimctl.core.machine import Host
+from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.value import Value
 
 
