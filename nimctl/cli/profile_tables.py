@@ -25,17 +25,14 @@ _HEADER = ("ID", "FIT", "MEMORY", "KV TOKENS", "SEQS", "ENGINE", "DOWNLOAD")
 
 
 def catalogue_lines(report: "CatalogueList") -> Iterator[str]:
-    """One line a model, under its family."""
+    """A table a family, one line a model."""
     yield from host_lines(report.host)
     models = sorted(report.models, key=lambda one: (_FAMILIES.index(one.family), one.model))
-    rows = [_model_row(model) for model in models]
-    header, *lines = table(("", "BEST HERE", "FIT", "MEMORY"), rows)
-    pairs = list(zip(models, lines, strict=True))
-    for family, group in groupby(pairs, key=lambda pair: pair[0].family):
+    for family, group in groupby(models, key=lambda one: one.family):
+        rows = [_model_row(model) for model in group]
         yield ""
-        yield family.upper() + header[len(family) :]
-        yield from (line for _, line in group)
-    if any(model.unverified for model in models):
+        yield from table((family.upper(), "BEST HERE", "FIT", "GiB"), rows)
+    if any(_is_doubtful(model) for model in models):
         yield ""
         yield "? not confirmed by any source"
 
@@ -66,12 +63,23 @@ def model_lines(report: "ProfileList", *, everything: bool) -> Iterator[str]:
 
 
 def _model_row(model: "ListedModel") -> tuple[str, ...]:
-    name = model.model + (_UNVERIFIED if model.unverified else "")
-    chosen = (one for one in model.profiles if one.id == model.selected)
-    best = next(chosen, next(iter(model.profiles), None))
+    name = model.model + (_UNVERIFIED if _is_doubtful(model) else "")
+    best = _best(model)
     if best is None:
         return name, UNKNOWN, UNKNOWN, UNKNOWN
-    return name, _in_short(best), best.fit.value, memory_needed(best)
+    memory = memory_needed(best)
+    gib = UNKNOWN if memory is None else f"{memory / 2**30:.1f}"
+    return name, _in_short(best), best.fit.value, gib
+
+
+def _best(model: "ListedModel") -> "ListedProfile | None":
+    chosen = (one for one in model.profiles if one.id == model.selected)
+    return next(chosen, next(iter(model.profiles), None))
+
+
+def _is_doubtful(model: "ListedModel") -> bool:
+    best = _best(model)
+    return model.unverified or (best is not None and best.unverified)
 
 
 def _in_short(profile: "ListedProfile") -> str:
@@ -83,11 +91,11 @@ def _in_short(profile: "ListedProfile") -> str:
 
 
 def _profile_row(profile: "ListedProfile") -> tuple[str, ...]:
-    memory = profile.memory
+    memory, needed = profile.memory, memory_needed(profile)
     return (
         profile.id[:8],
         profile.fit.value,
-        memory_needed(profile),
+        UNKNOWN if needed is None else size(needed),
         f"{memory.kv_tokens:,}" if memory else UNKNOWN,
         f"{memory.sequences:,}" if memory else UNKNOWN,
         profile.engine,

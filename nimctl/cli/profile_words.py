@@ -37,11 +37,11 @@ def host_lines(host: "Host") -> Iterator[str]:
     yield from wrapped(cpu if groups else f"no NVIDIA GPU; {cpu}")
 
 
-def memory_needed(profile: "ListedProfile") -> str:
-    """What it needs of each GPU, or of the host's memory."""
+def memory_needed(profile: "ListedProfile") -> int | None:
+    """Bytes that it needs of each GPU, or of the memory; None where nobody knows."""
     if profile.gpu_memory_bytes is not None:
-        return size(profile.gpu_memory_bytes)
-    return size(profile.memory.total_bytes) if profile.memory else UNKNOWN
+        return profile.gpu_memory_bytes
+    return profile.memory.total_bytes if profile.memory else None
 
 
 def _group(group: "GpuGroup", host: "Host") -> str:

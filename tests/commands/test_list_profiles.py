@@ -63,15 +63,28 @@ def test_the_whole_catalogue_is_listed_with_reasons(run: Run) -> None:
     assert report["host"]["memory_total_bytes"] >= report["host"]["memory_available_bytes"]
 
 
+@pytest.mark.parametrize("gpu", ["h100_sxm:8", "l40s:2", "b200:8", "t4"])
+def test_the_catalogue_fits_eighty_columns(run: Run, gpu: str) -> None:
+    assert max(map(len, run("list-profiles", "--gpu", gpu).out.splitlines())) <= 80
+
+
 def test_the_catalogue_has_one_line_a_model_under_its_family(run: Run, big: Big) -> None:
     del big
     lines = run("list-profiles", "--gpu", "h100_sxm:8").out.splitlines()
     assert lines[0] == "8 H100 80GB HBM3, 79.6 GiB free each"
     header = next(line for line in lines if line.startswith("LLM"))
-    assert header.split() == ["LLM", "BEST", "HERE", "FIT", "MEMORY"]
+    assert header.split() == ["LLM", "BEST", "HERE", "FIT", "GiB"]
     (line,) = [line for line in lines if line.startswith("big ")]
-    assert line.split() == ["big", "tensorrt_llm", "fp8", "buildable", "12.0", "GiB"]
-    assert max(map(len, lines)) <= 80
+    assert line.split() == ["big", "tensorrt_llm", "fp8", "buildable", "12.0"]
+
+
+def test_what_no_source_confirms_has_a_mark(run: Run) -> None:
+    """A whole model, a NIM's container."""
+    lines = run("list-profiles", "--gpu", "h100_sxm").out.splitlines()
+    marked = {line.split()[0] for line in lines if " ? " in line}
+    assert {"llama-2-7b", "esmfold"} <= marked
+    assert "llama-3.1-8b-instruct" not in marked
+    assert lines[-1] == "? not confirmed by any source"
 
 
 def test_a_model_has_the_document_that_is_documented(run: Run) -> None:

@@ -84,7 +84,7 @@ def test_a_model_that_nothing_runs_is_refused() -> None:
         ),
         (
             {"profiles": [{**ENGINE, "gpu": "h10"}]},
-            "profiles[0].gpu: `h10` is no key of a GPU; did you mean h100",
+            "profiles[0].gpu: `h10` is no key of a GPU; did you mean h20",
         ),
         (
             {"profiles": [{**ENGINE, "gpu": "NVIDIA L40S"}]},
