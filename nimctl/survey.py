@@ -1,29 +1,62 @@
-"""What there is to choose from: a model's profiles, judged for a host with what the store has."""
+"""What there is to choose from: profiles, judged for a host with what the store has."""
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from nimctl.core import decide
+from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model
-from nimctl.core.choice import CATALOGUE_ORDER, Choice, Order, choose, matching, rank
+from nimctl.core.choice import (
+    CATALOGUE_ORDER,
+    NIM_ORDER,
+    Choice,
+    Order,
+    choose,
+    matching,
+    rank,
+)
+from nimctl.core.errors import OfflineError, UsageError, VerificationError
+from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact
-from nimctl.core.fit import Judge
+from nimctl.core.fit import Judge, engines_for
 from nimctl.core.gpus import PARTS
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
+from nimctl.core.nim_manifest import (
+    FoundManifest,
+    ManifestProfile,
+    ManifestSource,
+    NimManifest,
+)
+from nimctl.core.nim_profiles import named, profile_of
+from nimctl.core.nim_workspace import sources_of
 from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.variants import parts_of, profiles_of
+from nimctl.manifests import sources
+from nimctl.manifests.patterns import try_patterns
 from nimctl.tools import Tools
 
 
 class Survey(NamedTuple):
-    """The candidates, best first; `sizes` are bytes of the files of a source, where known."""
+    """The candidates, best first.
+
+    `sizes` are bytes of the files of a source, or of a manifest's profile by its id, where known.
+    `notes` say what else a person should know.
+    """
 
     candidates: list[Candidate]
     order: Order
     judge: Judge
     sizes: Mapping[str, int | None]
+    notes: tuple[str, ...] = ()
+
+    def size_of(self, profile: Profile) -> int | None:
+        """Bytes of all files that a profile is made of; None when that is not known."""
+        return self.sizes.get(profile.source or profile.id)
 
     def matching(self, wish: Wish) -> list[Candidate]:
         """What a wish leaves, best first; see `choice.matching`."""
@@ -32,6 +65,11 @@ class Survey(NamedTuple):
     def choice(self, wish: Wish) -> Choice | None:
         """The candidate that a wish leads to; see `choice.choose`."""
         return choose(self.candidates, wish, self.order)
+
+    def understood(self, wish: Wish) -> Wish:
+        """The wish with the id of the profile that it names as some NIM prints it."""
+        found = named((one.profile for one in self.candidates), wish.profile or "")
+        return msgspec.structs.replace(wish, profile=found[0].id) if len(found) == 1 else wish
 
 
 def survey(
@@ -55,6 +93,53 @@ def survey(
     )
 
 
+def find_manifest(
+    source: ManifestSource, tools: Tools, emit: Emit, *, pull_image: bool = False
+) -> FoundManifest:
+    """Read a NIM manifest from wherever it is; `pull_image` allows to fetch an image for it."""
+    if source.kind == "file":
+        return sources.read_file(source, sys.stdin.buffer)
+    if source.kind == "endpoint":
+        if tools.offline:
+            raise OfflineError(f"{source.place} is not asked", cause="--offline is given")
+        return sources.read_endpoint(source, tools.http)
+    image, containers = source.place, tools.containers
+    if pull_image and not tools.offline and containers.image(image) is None:
+        containers.pull(image, emit, login=tools.image_login(image))
+    return sources.read_image(source, containers)
+
+
+def survey_manifest(
+    manifest: NimManifest, host: Host, tools: Tools, capacity: CapacityWish = ANY_CAPACITY
+) -> Survey:
+    """Judge the profiles of a NIM manifest, in NIM's own order."""
+    profiles = [profile_of(entry) for entry in manifest.profiles]
+    patterns = {one.product_pattern for one in profiles if one.product_pattern}
+    names = {gpu.name for gpu in host.gpus}
+    found = try_patterns(patterns, names, python=tools.python) if names else {}
+    judge = Judge(
+        host,
+        architecture=_architecture(manifest, tools),
+        capacity=capacity,
+        covered=engines_for(profiles),
+        names_product=lambda pattern, product: product in found[pattern].names,
+    )
+    artifacts = {entry.id: _artifacts_of(entry, tools) for entry in manifest.profiles}
+    cached = {id_ for id_, pinned in artifacts.items() if _are_whole(pinned, tools)}
+    candidates = (judge.judge(one, cached=one.id in cached) for one in profiles)
+    return Survey(
+        candidates=rank(candidates, NIM_ORDER),
+        order=NIM_ORDER,
+        judge=judge,
+        sizes={id_: _size(pinned) for id_, pinned in artifacts.items()},
+        notes=tuple(
+            f"the pattern {pattern} is left out: {result.problem}"
+            for pattern, result in found.items()
+            if result.problem
+        ),
+    )
+
+
 def made_for_others(model: Model, host: Host) -> int:
     """How many profiles of a model are made for GPUs that the host has not."""
     return len(profiles_of(model, PARTS)) - len(profiles_of(model, parts_of(host)))
@@ -73,3 +158,31 @@ def _is_cached(profile: Profile, pinned: Mapping[str, Artifact | None], tools: T
         return all(tools.blobs.has(file.sha256 or "") for file in artifact.files)
     key = decide.recipe_for(profile, tools.builder.version).key(artifact.digest)
     return tools.engines.find(key) is not None
+
+
+def _architecture(manifest: NimManifest, tools: Tools) -> Architecture | None:
+    """That of the catalogue's model of the same name; NGC writes `_` for the dots of some."""
+    name = (manifest.model or "").rpartition("/")[2].lower().replace("_", ".")
+    return tools.catalog.find(name).architecture if name in tools.catalog.names() else None
+
+
+def _artifacts_of(entry: ManifestProfile, tools: Tools) -> Collection[Artifact | None]:
+    """What is pinned of each source of a profile; nothing of one that nimctl cannot fetch."""
+    try:
+        sources = sources_of(entry)
+    except (UsageError, VerificationError):
+        return ()
+    return [tools.artifacts.pinned(source.ref) for source in sources]
+
+
+def _are_whole(pinned: Collection[Artifact | None], tools: Tools) -> bool:
+    return bool(pinned) and all(
+        one is not None and all(tools.blobs.has(file.sha256 or "") for file in one.files)
+        for one in pinned
+    )
+
+
+def _size(pinned: Collection[Artifact | None]) -> int | None:
+    sizes = [one.size for one in pinned if one is not None]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known and len(known) == len(pinned) else None

@@ -43,7 +43,10 @@ def _facts(report: "ExplainedProfile") -> Iterator[tuple[str, str]]:
     yield "model", report.model
     yield "id", profile.id
     yield from profile.tags.items()
-    yield "files", profile.source or "the container's own"
+    if report.manifest:
+        yield "manifest", report.manifest.source
+    else:
+        yield "files", profile.source or "the container's own"
     yield "download", size(profile.download_bytes) if profile.download_bytes else "size not known"
     yield "engine", profile.engine
     yield "fit", profile.fit.value

@@ -8,6 +8,7 @@ from nimctl.cli.options import (
     complete_model,
     complete_profile,
     machine_options,
+    manifest_options,
     offline_option,
     output_options,
     parse_reference,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from nimctl.core.catalogue import Model
     from nimctl.core.machine import Host
     from nimctl.core.memory import CapacityWish
+    from nimctl.core.nim_manifest import ManifestSource
     from nimctl.core.profile import Wish
     from nimctl.settings import Settings
     from nimctl.tools import Tools
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
     "list-profiles",
     help="""Show the ways to run a model on this machine, with reasons.
 
-Without MODEL, show the whole catalogue. An asterisk marks the profile that serve would take, and
-the line under it says by which rule. --gpu and --host show what another machine could run.""",
+Without MODEL, show the whole catalogue; with --manifest, --endpoint or --image, what a NIM
+container has. An asterisk marks the profile that would be taken, and the line under it says by
+which rule. --gpu and --host show what another machine could run.""",
 )
 @click.argument("model", metavar="[MODEL]", required=False, shell_complete=complete_model)
 @click.option(
@@ -43,6 +46,7 @@ the line under it says by which rule. --gpu and --host show what another machine
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Tokens of one sequence.")
 @click.option("--max-num-seqs", type=click.IntRange(min=1), help="Sequences at once.")
 @wish_options
+@manifest_options("--pull")
 @machine_options()
 @offline_option
 @output_options
@@ -57,6 +61,8 @@ def command(
     max_model_len: int | None,
     max_num_seqs: int | None,
     wish: "Wish",
+    manifest: "ManifestSource | None",
+    pull_image: bool,
     machine: "Host | None",
     offline: bool,
     output: "Output",
@@ -64,6 +70,7 @@ def command(
     """Judge and print."""
     import msgspec
 
+    from nimctl.cli import manifests
     from nimctl.core.errors import UsageError
     from nimctl.core.memory import CapacityWish
     from nimctl.tools import Tools
@@ -71,7 +78,15 @@ def command(
     wish = msgspec.structs.replace(wish, lora=wish.lora or lora)
     capacity = CapacityWish(max_model_len=max_model_len, max_num_seqs=max_num_seqs)
     with Tools(settings, offline=offline, machine=machine) as tools:
-        if model is not None:
+        if manifest is not None:
+            if model is not None:
+                raise UsageError("MODEL and a manifest both name profiles", hint="give one of them")
+            found = manifests.read(manifest, tools, output, pull_image=pull_image)
+            if explain is not None:
+                manifests.explain(found, wish, capacity, tools, output, name=explain)
+            else:
+                manifests.list_profiles(found, wish, capacity, tools, output, everything=everything)
+        elif model is not None:
             one = _find(model, tools, output)
             if explain is not None:
                 _explain(one, wish, capacity, tools, output, name=explain)

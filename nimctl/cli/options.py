@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from nimctl.core.machine import Host
+    from nimctl.core.nim_manifest import ManifestSource
     from nimctl.core.profile import Wish
     from nimctl.core.refs import ModelRef
 
@@ -135,6 +136,45 @@ def machine_options(*file_options: str) -> Callable[[Callable[..., Any]], Callab
     return decorate
 
 
+def manifest_options(*pull_options: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--manifest`, `--endpoint`, `--image`, `--pull-image`: handed on as `manifest`, a source.
+
+    It is None where none is given. `pull_options` are more names for the last one.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapper(
+            *args: Any, file: str | None, endpoint: str | None, image: str | None, **kw: Any
+        ) -> Any:
+            return function(*args, manifest=_manifest_source(file, endpoint, image), **kw)
+
+        for option in (
+            click.option(
+                "--pull-image",
+                *pull_options,
+                "pull_image",
+                is_flag=True,
+                help="Pull the image of --image if it is not on this machine.",
+            ),
+            click.option(
+                "--image", metavar="IMAGE", help="The NIM manifest in an image, never started."
+            ),
+            click.option("--endpoint", metavar="URL", help="The NIM manifest of a running server."),
+            click.option(
+                "--manifest",
+                "file",
+                metavar="FILE",
+                type=click.Path(allow_dash=True),
+                help="A NIM manifest; - is stdin.",
+            ),
+        ):
+            wrapper = option(wrapper)
+        return wrapper
+
+    return decorate
+
+
 def only_planned(machine: "Host | None", *, dry_run: bool) -> None:
     """Refuse to act on a machine that is only planned for."""
     from nimctl.core.errors import UsageError
@@ -230,6 +270,25 @@ def _tags(text: str | None) -> dict[str, str]:
     if not all(equals for _, equals, _ in pairs):
         raise UsageError(f"`{text}` is no list of tags", hint="write tag=value,tag=value")
     return {tag.strip(): value.strip() for tag, _, value in pairs}
+
+
+def _manifest_source(
+    file: str | None, endpoint: str | None, image: str | None
+) -> "ManifestSource | None":
+    from nimctl.core.errors import UsageError
+    from nimctl.core.nim_manifest import ManifestSource
+
+    sources = (
+        ManifestSource(kind="file", place=file) if file is not None else None,
+        ManifestSource(kind="endpoint", place=endpoint) if endpoint is not None else None,
+        ManifestSource(kind="image", place=image) if image is not None else None,
+    )
+    given = [source for source in sources if source]
+    if len(given) > 1:
+        raise UsageError(
+            "--manifest, --endpoint and --image each name a manifest", hint="give one of them"
+        )
+    return given[0] if given else None
 
 
 def _machine(gpus: tuple[str, ...], host_file: "BinaryIO | None") -> "Host | None":

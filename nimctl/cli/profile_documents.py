@@ -9,6 +9,8 @@ from nimctl.core.profile_reports import (
     ListedModel,
     ListedProfile,
     LostTo,
+    ManifestFacts,
+    ProfileList,
 )
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from nimctl.core.catalogue import Model
     from nimctl.core.choice import Choice
     from nimctl.core.machine import Host
+    from nimctl.core.nim_manifest import FoundManifest
     from nimctl.core.profile import Candidate
     from nimctl.survey import Survey
 
@@ -36,7 +39,7 @@ def listed_profile(one: "Candidate", found: "Survey") -> ListedProfile:
         engine=_engine_state(one),
         gpus=tuple(gpu.uuid for gpu in one.gpus),
         gpu_memory_bytes=profile.gpu_memory_bytes,
-        download_bytes=found.sizes.get(profile.source or ""),
+        download_bytes=found.size_of(profile),
         unverified=profile.unverified,
     )
 
@@ -53,6 +56,36 @@ def listed_model(model: "Model", found: "Survey", choice: "Choice | None") -> Li
         profiles=tuple(listed_profile(one, found) for one in found.candidates),
         unverified=model.unverified,
     )
+
+
+def listed_manifest(
+    manifest: "FoundManifest", found: "Survey", choice: "Choice | None", host: "Host"
+) -> ProfileList:
+    """The profiles of a NIM manifest."""
+    return ProfileList(
+        host=host,
+        model=name_of(manifest),
+        selected=choice.candidate.profile.id if choice else None,
+        why=choice.why if choice else None,
+        profiles=tuple(listed_profile(one, found) for one in found.candidates),
+        manifest=manifest_facts(manifest),
+    )
+
+
+def manifest_facts(manifest: "FoundManifest") -> ManifestFacts:
+    """Where profiles are from."""
+    return ManifestFacts(
+        source=str(manifest.source),
+        schema=manifest.manifest.schema,
+        criteria=manifest.manifest.criteria,
+        nim_version=manifest.nim_version,
+        download_protocol=manifest.download_protocol,
+    )
+
+
+def name_of(manifest: "FoundManifest") -> str:
+    """What its profiles are of: the model, or where the manifest is."""
+    return manifest.manifest.model or str(manifest.source)
 
 
 def explained(

@@ -22,6 +22,7 @@ MANIFEST_PATHS = (
     "/opt/nim/etc/config/default/model_manifest.yaml",
 )
 YAML_TAGS = ("!workspace", "!name")
+_NIM_MODEL = re.compile(r"ngc://nim/([^/:?]+/[^/:?]+):")
 _HEX_DIGITS = 64
 # Whether a profile fits cannot be told without these.
 _COUNTS = ("tp", "pp", "number_of_gpus")
@@ -68,6 +69,19 @@ class NimManifest(Value):
     schema: str
     criteria: str | None = None
     profiles: tuple[ManifestProfile, ...]
+
+    @property
+    def model(self) -> str | None:
+        """What its NIM serves, such as `meta/llama-3.1-8b-instruct`, as far as profiles tell.
+
+        Schema 2 does not name it, but takes its files from `ngc://nim/PUBLISHER/MODEL`.
+        """
+        for profile in self.profiles:
+            if profile.model:
+                return profile.model
+        uris = (item.uri for profile in self.profiles for item in profile.workspace)
+        found = (_NIM_MODEL.match(uri) for uri in uris if uri)
+        return next((one[1] for one in found if one), None)
 
 
 class ManifestSource(Value):

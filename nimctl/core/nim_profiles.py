@@ -72,9 +72,9 @@ def name_of(tags: dict[str, str]) -> str:
 
 def named(profiles: Iterable[Profile], text: str) -> list[Profile]:
     """The profiles that a text means, by id or by any name that some NIM prints for them."""
-    wanted = text.strip().lower()
-    exact = [one for one in profiles if wanted in (one.id.lower(), one.name.lower())]
-    return exact or [one for one in profiles if _is_named(one, wanted)]
+    wanted, everything = text.strip().lower(), tuple(profiles)
+    exact = [one for one in everything if wanted in (one.id.lower(), one.name.lower())]
+    return exact or [one for one in everything if _is_named(one, wanted)]
 
 
 def _is_named(profile: Profile, wanted: str) -> bool:

@@ -47,11 +47,25 @@ class ListedModel(Value):
     unverified: bool = False
 
 
+class ManifestFacts(Value):
+    """The NIM manifest that profiles are from.
+
+    `nim_version` and `download_protocol` are from labels of its image, None where there are none.
+    """
+
+    source: str
+    schema: str
+    criteria: str | None
+    nim_version: str | None
+    download_protocol: str | None
+
+
 class ProfileList(Value):
     """What `list-profiles MODEL` prints.
 
     `selected` is the id of the profile that would be taken, `why` by which rule. `others` counts
-    profiles that are left out because they are made for GPUs that this host has not.
+    profiles that are left out because they are made for GPUs that this host has not. `manifest`
+    is None for the catalogue.
     """
 
     schema_version: int = 1
@@ -61,6 +75,7 @@ class ProfileList(Value):
     why: str | None
     profiles: tuple[ListedProfile, ...]
     others: int = 0
+    manifest: ManifestFacts | None = None
 
 
 class CatalogueList(Value):
@@ -96,3 +111,4 @@ class ExplainedProfile(Value):
     of: int
     selected: bool
     lost_to: tuple[LostTo, ...]
+    manifest: ManifestFacts | None = None

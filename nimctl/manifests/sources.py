@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -10,9 +10,11 @@ from nimctl.core.containers import Image
 from nimctl.core.errors import NetworkError, NotFoundError, UsageError, VerificationError
 from nimctl.core.nim_manifest import MANIFEST_PATHS, FoundManifest, ManifestSource
 from nimctl.core.ports import Containers
-from nimctl.http import Client
 from nimctl.manifests.reading import parse
 from nimctl.safe_yaml import LIMITS
+
+if TYPE_CHECKING:
+    from nimctl.http import Client
 
 # Field reports: a running NIM answers {"manifest_file": "<yaml>"}.
 _SERVED_AT = "/v1/manifest"
@@ -47,7 +49,7 @@ def read_file(source: ManifestSource, stdin: BinaryIO) -> FoundManifest:
     return FoundManifest(source=source, manifest=parse(data, str(source)))
 
 
-def read_endpoint(source: ManifestSource, http: Client) -> FoundManifest:
+def read_endpoint(source: ManifestSource, http: "Client") -> FoundManifest:
     """Ask a running NIM for its manifest; its URL may end in `/v1`, as that of an OpenAI client.
 
     Raises:
@@ -91,7 +93,7 @@ def read_image(source: ManifestSource, containers: Containers) -> FoundManifest:
     if image is None:
         raise NotFoundError(
             f"the image {source.place} is not on this machine",
-            hint=f"docker pull {source.place}, or the same command with --pull",
+            hint=f"docker pull {source.place}, or the same command with --pull-image",
         )
     files = containers.read_files(source.place, MANIFEST_PATHS)
     data = next((files[path] for path in MANIFEST_PATHS if path in files), None)

@@ -65,7 +65,7 @@ def test_an_image_that_is_not_there_is_to_be_pulled(engine: DockerEngine) -> Non
     name = "nvcr.io/nim/no/such:1"
     with pytest.raises(NotFoundError) as caught:
         read_image(ManifestSource(kind="image", place=name), engine)
-    assert caught.value.hint == f"docker pull {name}, or the same command with --pull"
+    assert caught.value.hint == f"docker pull {name}, or the same command with --pull-image"
 
 
 def test_a_hostile_image_is_refused(engine: DockerEngine, make: Make) -> None:

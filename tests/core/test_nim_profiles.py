@@ -87,7 +87,7 @@ def test_every_name_that_some_nim_prints_finds_the_profile(text: str) -> None:
     tags = {**ENGINE, "nim_workspace_hash_v1": "0f" * 32}
     lora = profile("lora", **tags, feat_lora="true", feat_lora_max_rank="32")
     others = [lora, profile("b", **{**tags, "tp": "1"}), profile("c", **{**tags, "pp": "2"})]
-    assert [one.id for one in named([*others, profile(**tags)], text)] == ["an-id"]
+    assert [one.id for one in named(iter([*others, profile(**tags)]), text)] == ["an-id"]
 
 
 @pytest.mark.parametrize("suffix", ["lora", "lora-lora", "lora-32", "feat_lora"])

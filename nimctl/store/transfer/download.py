@@ -51,7 +51,7 @@ class Download:
         self._part: Part | None = None
         self._range_bytes = range_bytes
         self._lock = threading.Lock()
-        self._identity = Identity(self.file)
+        self.identity = Identity(self.file)
         self._is_restarting = False
         self._does_ranges = True
         self._is_guess = False
@@ -83,7 +83,7 @@ class Download:
             self._is_guess = True
         elif state is not None and self._can_go_on_from(state):
             self.size = state.size if self.size is None else self.size
-            self._identity.validator = state.validator
+            self.identity.validator = state.validator
             self._lay_out(state)
         self.kept_bytes = self.ledger.done_bytes
         return True
@@ -122,12 +122,6 @@ class Download:
         """The size, once it is known for certain."""
         return self.fetched_bytes + self.kept_bytes if self.size is None else self.size
 
-    @property
-    def etag(self) -> str | None:
-        """The strong ETag of the content, without quotes, as far as one was seen."""
-        found = self._identity.validator or ""
-        return found[1:-1] if found.startswith('"') and found.endswith('"') else None
-
     def reserve(self) -> None:
         """Set the space aside.
 
@@ -145,7 +139,7 @@ class Download:
         """
         with self._lock:
             state = State(
-                size=self.size, validator=self._identity.validator, pieces=self.ledger.pieces
+                size=self.size, validator=self.identity.validator, pieces=self.ledger.pieces
             )
         self.part.save(state, durably=durably)
 
@@ -225,7 +219,7 @@ class Download:
                 self._rewind(claimed)
             is_part = claimed.position > 0 or claimed.end != self.size
             is_ranged = self.is_parallel or is_part
-            return Ask(claimed.position, claimed.end, is_ranged, self._identity.condition)
+            return Ask(claimed.position, claimed.end, is_ranged, self.identity.condition)
 
     def accept(self, claimed: Range, ask: Ask, body: Body) -> bool:
         """Compare an answer with what is known; returns whether to read its body into `claimed`.
@@ -239,8 +233,8 @@ class Download:
                 return False
             if body.total is not None and self.file.size not in (None, body.total):
                 raise wrong_size(self.file.path, expected=self.file.size or 0, actual=body.total)
-            if self._identity.is_other(body, self.size):
-                self._identity.note_change()
+            if self.identity.is_other(body, self.size):
+                self.identity.note_change()
                 self._is_restarting = True
                 return False
             if ask.ranged and not body.is_range:
@@ -340,7 +334,7 @@ class Download:
         return is_small and bool(self.file.digests) and 0 < self.part.size == self.size
 
     def _learn(self, body: Body, claimed: Range) -> None:
-        self._identity.validator = self._identity.validator or body.validator
+        self.identity.validator = self.identity.validator or body.validator
         self.is_probed = True
         if self.size is None and body.total is not None:
             self.size = claimed.end = body.total
@@ -356,7 +350,7 @@ class Download:
 
     def _restart(self) -> None:
         self._is_restarting = self._is_guess = self.is_probed = False
-        self._identity.validator = None
+        self.identity.validator = None
         self.size = self.file.size
         self._lay_out(State())
         self._forget()

@@ -14,6 +14,12 @@ class Identity:
         self._has_changed = False
 
     @property
+    def etag(self) -> str | None:
+        """The strong ETag of the content, without quotes, as far as one was seen."""
+        found = self.validator or ""
+        return found[1:-1] if found.startswith('"') and found.endswith('"') else None
+
+    @property
     def condition(self) -> str | None:
         """The validator to ask with.
 

@@ -95,5 +95,5 @@ def _fetched(file: File, download: Download, sha256: str) -> Fetched:
         size=download.result_bytes,
         bytes_fetched=download.fetched_bytes if is_first else 0,
         bytes_reused=download.kept_bytes if is_first else download.result_bytes,
-        etag=download.etag,
+        etag=download.identity.etag,
     )
