@@ -14,7 +14,7 @@ from nimctl.cli.units import size
 from nimctl.core.containers import OFFLINE_NETWORK
 from nimctl.core.docker_run import docker_network_argv, docker_run_argv
 from nimctl.core.facts import File
-from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE
+from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, engine_directory
 from nimctl.core.plan import (
     Assemble,
     Attach,
@@ -46,8 +46,10 @@ def _lines(step: Step, directory: str, python: str) -> Iterator[str]:
     match step:
         case Fetch():
             yield from _fetches(step, directory)
-        case Assemble() | Attach():
-            pass
+        case Assemble():
+            yield from _links(step)
+        case Attach():
+            yield from _attached(step)
         case Build():
             yield from _build(step, python)
         case PullImage():
@@ -84,6 +86,25 @@ def _configuration(step: Configure) -> Iterator[str]:
 def _new_key(path: str) -> Iterator[str]:
     yield f"mkdir -p $(dirname {shlex.quote(path)})"
     yield f"(umask 077; head -c 32 /dev/urandom | base64 > {shlex.quote(path)})"
+
+
+def _links(step: Assemble) -> Iterator[str]:
+    if step.links:
+        yield f"# lay out what the store has of {step.reference}"
+    for path, blob in sorted(step.links.items()):
+        target = str(Path(step.directory) / path)
+        yield _command("mkdir", "-p", str(Path(target).parent))
+        yield f"test -e {shlex.quote(target)} || {_command('ln', blob, target)}"
+
+
+def _attached(step: Attach) -> Iterator[str]:
+    if step.engine is None:
+        return  # it was built where it belongs
+    target = str(Path(step.directory) / engine_directory(step.recipe.backend))
+    yield "# attach the engine that the store has"
+    yield _command("mkdir", "-p", step.directory)
+    copy = _command("cp", "--recursive", "--link", step.engine, target)
+    yield f"test -e {shlex.quote(target)} || {copy}"
 
 
 def _build(step: Build, python: str) -> Iterator[str]:

@@ -26,10 +26,14 @@ class Fetch(Value, tag=True):
 
 
 class Assemble(Value, tag=True):
-    """Lay out an artifact's files in a directory of the model store, as hard links."""
+    """Lay out an artifact's files in a directory of the model store, as hard links.
+
+    `links` are those whose blobs are there when the plan is made: paths to blobs.
+    """
 
     reference: str
     directory: str
+    links: dict[str, str] = {}
 
 
 class Build(Value, tag=True):
@@ -47,11 +51,15 @@ class Build(Value, tag=True):
 
 
 class Attach(Value, tag=True):
-    """Link an engine that the store has into a directory of the model store."""
+    """Link an engine that the store has into a directory of the model store.
+
+    `engine` is its own directory; None while it is not built.
+    """
 
     reference: str
     directory: str
     recipe: EngineRecipe
+    engine: str | None = None
 
 
 class PullImage(Value, tag=True):

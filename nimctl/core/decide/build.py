@@ -1,5 +1,7 @@
 """Plans that build an engine."""
 
+import msgspec
+
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.target import Surroundings, Target, directory, recipe_for
 from nimctl.core.errors import NotFoundError, UsageError
@@ -44,6 +46,8 @@ def engine_steps(target: Target, around: Surroundings) -> tuple[tuple[Step, ...]
     build = build_step(target, around)
     attach = Attach(reference=build.reference, directory=build.directory, recipe=build.recipe)
     if build.key in around.inventory.engines:
+        engine = str(around.layout.engine(build.key))
+        attach = msgspec.structs.replace(attach, engine=engine)
         return (attach,), f"profile {profile.name}: its engine is in the store"
     return (build, attach), f"profile {profile.name}: its engine is built on this machine"
 

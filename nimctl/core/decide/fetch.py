@@ -59,7 +59,15 @@ def prepare(target: Target, around: Surroundings) -> Iterator[Step]:
     # Where all is there, the fetch moves nothing and pins what the later steps go by.
     if absent or not around.inventory.pinned:
         yield fetch_step(source, target.artifact, around.inventory)
-    yield Assemble(reference=source, directory=str(directory(target, around.layout)))
+    yield Assemble(
+        reference=source,
+        directory=str(directory(target, around.layout)),
+        links={
+            file.path: str(around.layout.blob(file.sha256))
+            for file in target.artifact.files
+            if file.sha256 in around.inventory.blobs and file.sha256
+        },
+    )
 
 
 def check_room(target: Target, around: Surroundings) -> None:
