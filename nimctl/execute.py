@@ -1,18 +1,14 @@
 """Act: the only place where a step meets the tool that does it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import assert_never
 
 import msgspec
 
-from nimctl.core.archives import settled
-from nimctl.core.decide import fetch_step
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError
-from nimctl.core.events import Emit, Event, Finished, Noted, Started
-from nimctl.core.facts import Artifact, File, Inventory, carry_digests
-from nimctl.core.findings import Finding
+from nimctl.core.events import Emit, Finished, Noted, Started
+from nimctl.core.facts import Artifact
 from nimctl.core.layout import engine_directory
 from nimctl.core.plan import (
     Assemble,
@@ -27,17 +23,12 @@ from nimctl.core.plan import (
     PullImage,
     Step,
 )
-from nimctl.core.ports import Fetched
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import Outcome
 from nimctl.core.trtllm.job import EngineJob
+from nimctl.fetching import fetch
 from nimctl.serving import routers
 from nimctl.tools import Tools
-
-if TYPE_CHECKING:
-    from nimctl.store.transfer.follower import MakeFollower
-
-_Fetch: TypeAlias = tuple[Artifact, tuple[Fetched, ...], tuple[Finding, ...]]
 
 
 def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
@@ -59,11 +50,7 @@ def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
 def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
     match step:
         case Fetch():
-            fetch = _fetch_and_unpack if step.unpack else _fetch
-            artifact, fetched, findings = fetch(step, tools, emit)
-            return msgspec.structs.replace(
-                outcome, artifact=artifact, fetched=fetched, findings=findings
-            )
+            return fetch(step, outcome, tools, emit)
         case Assemble():
             emit(Started(task="assemble", title=f"laying out {step.directory}"))
             tools.models.assemble(_pinned(step.reference, tools), Path(step.directory))
@@ -91,83 +78,6 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case _:
             assert_never(step)
     return outcome
-
-
-def _fetch(step: Fetch, tools: Tools, emit: Emit) -> _Fetch:
-    artifact, fetched = _transfer(step, tools, emit)
-    findings = _inspect(artifact, tools, emit)
-    _pin(step.reference, artifact, tools)
-    return artifact, fetched, findings
-
-
-def _fetch_and_unpack(step: Fetch, tools: Tools, emit: Emit) -> _Fetch:
-    ref = ModelRef.parse(step.reference)
-
-    def wait() -> None:
-        emit(Noted(message=f"{ref} is being fetched by another process; waiting"))
-
-    with tools.unpacker.alone(ref, on_wait=wait):
-        pinned = tools.artifacts.pinned(ref)
-        if pinned and pinned == settled(carry_digests(step.artifact, pinned), pinned):
-            inventory = Inventory(blobs=tools.blobs.among(pinned.files))
-            step = fetch_step(step.reference, pinned, inventory)
-        archives = [file for file in step.artifact.files if file.path in step.unpack]
-        unpacking = tools.unpacker.begin(archives)
-        artifact, fetched = _transfer(step, tools, emit, unpacking.followers)
-        artifact = unpacking.settle(artifact)
-        findings = _inspect(artifact, tools, emit)
-        _pin(step.reference, artifact, tools)
-        tools.transfer.forget(archives)
-    return artifact, fetched, findings
-
-
-def _transfer(
-    step: Fetch, tools: Tools, emit: Emit, follow: Mapping[str, "MakeFollower"] | None = None
-) -> tuple[Artifact, tuple[Fetched, ...]]:
-    def emit_part(event: Event) -> None:
-        part = isinstance(event, Started)
-        emit(msgspec.structs.replace(event, parent="fetch") if part else event)
-
-    ref = ModelRef.parse(step.reference)
-    files = step.artifact.files
-    title = f"{step.reference}, {len(files)} {'file' if len(files) == 1 else 'files'}"
-    emit(Started(task="fetch", title=title, total=step.artifact.size))
-    fetched = tools.transfer.fetch(files, tools.registry(ref.scheme).locate, emit_part, follow)
-    emit(Finished(task="fetch"))
-    by_path = {one.path: one for one in fetched}
-    artifact = msgspec.structs.replace(
-        step.artifact, files=tuple(_with_digest(file, by_path) for file in files)
-    )
-    return artifact, fetched
-
-
-def _inspect(artifact: Artifact, tools: Tools, emit: Emit) -> tuple[Finding, ...]:
-    """Look into weight files before they are pinned, and so before anything loads them."""
-    from nimctl.store.formats import inspect_file
-
-    findings = tuple(
-        finding
-        for file in artifact.files
-        for finding in inspect_file(tools.blobs.path(file.sha256 or ""), file.path)
-    )
-    for finding in findings:
-        word = "WARNING: " if finding.severity == "danger" else ""
-        emit(Noted(message=f"{word}{finding.path}: {finding.message}"))
-    return findings
-
-
-def _pin(reference: str, artifact: Artifact, tools: Tools) -> None:
-    tools.artifacts.pin(ModelRef.parse(reference), artifact)
-
-
-def _with_digest(file: File, fetched: Mapping[str, Fetched]) -> File:
-    one = fetched[file.path]
-    return msgspec.structs.replace(
-        file,
-        size=one.size,
-        served_etag=one.etag or file.served_etag,
-        digests={**file.digests, "sha256": one.sha256},
-    )
 
 
 def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:

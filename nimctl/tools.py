@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from nimctl.core.errors import OfflineError, UsageError
 from nimctl.core.layout import Layout
+from nimctl.core.requests import TransferLimits
 from nimctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,14 +48,12 @@ class Tools:
         settings: Settings,
         *,
         offline: bool = False,
-        connections: int | None = None,
-        max_rate: int | None = None,
+        limits: TransferLimits | None = None,
         machine: "Host | None" = None,
     ) -> None:
         self.settings = settings
         self.offline = offline
-        self._connections = connections
-        self._max_rate = max_rate
+        self._limits = limits or TransferLimits()
         self._machine = machine
         self.layout = Layout(home=settings.home)
         self.python = sys.executable
@@ -245,11 +244,13 @@ class Tools:
         """Brings files into the blob store."""
         from nimctl.store.transfer import Transfer, TransferOptions
 
+        limits = self._limits
         return Transfer(
             self.blobs,
             TransferOptions(
-                connections=self._connections or TransferOptions().connections,
-                max_rate=self._max_rate,
+                connections=limits.connections or TransferOptions().connections,
+                range_bytes=limits.range_bytes or TransferOptions().range_bytes,
+                max_rate=limits.max_rate,
                 proxies=self.settings.proxies,
                 ca_file=self.settings.ca_file,
                 netrc_file=self.settings.netrc_file,

@@ -24,19 +24,22 @@ if TYPE_CHECKING:
     from nimctl.tools import Tools
 
 
-class _Rate(click.ParamType[int]):
-    name = "rate"
+class _Bytes(click.ParamType[int]):
+    name = "bytes"
+
+    def __init__(self, what: str, example: str) -> None:
+        self._hint = f"is no {what}; use bytes, such as {example}"
 
     def convert(
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", str(value), re.IGNORECASE)
-        rate = (
+        number = (
             round(float(match[1]) * 1024 ** " KMG".index(match[2].upper() or " ")) if match else 0
         )
-        if rate < 1:
-            self.fail(f"`{value}` is no rate; use bytes a second, such as 500K or 20M", param, ctx)
-        return rate
+        if number < 1:
+            self.fail(f"`{value}` {self._hint}", param, ctx)
+        return number
 
 
 @click.command(
@@ -52,7 +55,17 @@ it stopped.""",
 @click.option("--include", multiple=True, metavar="GLOB", help="Only these files.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these files.")
 @click.option("--connections", type=click.IntRange(1, 64), help="Connections at once; default 8.")
-@click.option("--max-rate", type=_Rate(), help="Bytes a second at most, such as 500K or 20M.")
+@click.option(
+    "--max-rate",
+    type=_Bytes("rate", "500K or 20M a second"),
+    help="Bytes a second at most, such as 500K or 20M.",
+)
+@click.option(
+    "--range-size",
+    "range_bytes",
+    type=_Bytes("size", "16M"),
+    help="Bytes of one request at least; default 16M. A kill costs one for each connection.",
+)
 @click.option("--lock", is_flag=True, help="Write what came into the lock file.")
 @click.option("--locked", is_flag=True, help="Take what the lock file says, and nothing else.")
 @click.option(
@@ -77,6 +90,7 @@ def command(
     exclude: tuple[str, ...],
     connections: int | None,
     max_rate: int | None,
+    range_bytes: int | None,
     lock: bool,
     locked: bool,
     lock_file: Path,
@@ -88,7 +102,7 @@ def command(
     from nimctl import api, execute
     from nimctl.cli.dry_run import show
     from nimctl.cli.units import size
-    from nimctl.core.requests import PullRequest
+    from nimctl.core.requests import PullRequest, TransferLimits
     from nimctl.tools import Tools
 
     request = PullRequest(
@@ -96,7 +110,8 @@ def command(
         wish=wish,
         lock=_read_lock(lock_file) if locked else None,
     )
-    with Tools(settings, offline=offline, connections=connections, max_rate=max_rate) as tools:
+    limits = TransferLimits(connections=connections, max_rate=max_rate, range_bytes=range_bytes)
+    with Tools(settings, offline=offline, limits=limits) as tools:
         plan = api.plan_pull(request, tools)
         if dry_run:
             show(plan, tools, output)

@@ -15,6 +15,17 @@ from nimctl.core.servers import Readiness
 from nimctl.core.value import Value
 
 
+class TransferLimits(Value):
+    """What was asked of transfers; `max_rate` in bytes a second, `range_bytes` those of a request.
+
+    None leaves it to nimctl.
+    """
+
+    connections: int | None = None
+    max_rate: int | None = None
+    range_bytes: int | None = None
+
+
 class PullRequest(Value):
     """Bring a model into the store; with `lock`, what that says and nothing else."""
 

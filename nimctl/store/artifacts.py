@@ -1,11 +1,13 @@
 """What each reference was resolved to, pinned."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 
 from nimctl import documents
 from nimctl.core.facts import Artifact
 from nimctl.core.layout import Layout
 from nimctl.core.refs import ModelRef
+from nimctl.store.locks import held
 
 
 class ArtifactStore:
@@ -17,6 +19,12 @@ class ArtifactStore:
     def pinned(self, ref: ModelRef) -> Artifact | None:
         """The artifact that a reference was last fetched as."""
         return documents.read(self._layout.artifact(ref), Artifact)
+
+    def alone(
+        self, ref: ModelRef, *, on_wait: Callable[[], None]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from fetching a reference; `on_wait` is called if one does."""
+        return held(self._layout.lock(f"fetch-{ref.digest}"), on_wait=on_wait)
 
     def pin(self, ref: ModelRef, artifact: Artifact) -> None:
         """Remember a fetched artifact."""

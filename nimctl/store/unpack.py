@@ -11,10 +11,8 @@ from nimctl.core.archives import member_url, unpacked
 from nimctl.core.errors import VerificationError
 from nimctl.core.facts import Artifact, File
 from nimctl.core.layout import Layout
-from nimctl.core.refs import ModelRef
 from nimctl.store.extract import Extractor, Member, kind_of
 from nimctl.store.extract.background import Background
-from nimctl.store.locks import held
 from nimctl.store.transfer.follower import Made, MakeFollower
 from nimctl.store.transfer.state import transfer_id
 
@@ -27,12 +25,6 @@ class Unpacker:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-
-    def alone(
-        self, ref: ModelRef, *, on_wait: Callable[[], None]
-    ) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes from unpacking the same model; `on_wait` is called if one does."""
-        return held(self._layout.lock(f"unpack-{ref.digest}"), on_wait=on_wait)
 
     def begin(self, archives: Sequence[File]) -> "Unpacking":
         """Prepare to follow the transfer of these archives."""

@@ -62,7 +62,7 @@ def pull(store: Store, file: File, **options: Any) -> Pulled:
     [fetched] = store.fetch(file, follow=unpacking.followers, **options)
     known = replace(file, size=fetched.size, digests={**file.digests, "sha256": fetched.sha256})
     artifact = unpacking.settle(Artifact(reference="https://x/m.tar.gz", files=(known,)))
-    Transfer(store.blobs, store.options).forget([file])
+    Transfer(store.blobs, store.options).forget([file], [file.path])
     return Pulled(store, fetched, artifact)
 
 

@@ -201,11 +201,13 @@ def test_a_damaged_member_is_mended_from_its_archive(run: Run, files: FileServer
     assert damaged.read_bytes() == DEMO_FILES["tokenizer.json"]
 
 
-def test_of_two_processes_one_fetches_and_unpacks_and_the_other_waits(
-    environ: dict[str, str], files: FileServer
+@pytest.mark.parametrize("name", ["m.tar.gz", "m.bin"])
+def test_of_two_processes_one_fetches_and_the_other_waits_though_no_digest_is_known(
+    environ: dict[str, str], files: FileServer, name: str
 ) -> None:
     data = tar_of_demo()
-    url = files.put("m.tar.gz", Served(data, bytes_per_s=len(data)))
+    expected = DEMO_FILES if name == "m.tar.gz" else {name: data}
+    url = files.put(name, Served(data, bytes_per_s=len(data)))
     argv = [sys.executable, "-m", "nimctl", "pull", url, "--json"]
     started = [
         subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -213,7 +215,7 @@ def test_of_two_processes_one_fetches_and_unpacks_and_the_other_waits(
     ]
     reports = [json.loads(child.communicate(timeout=60)[0]) for child in started]
     assert sorted(report["bytes_fetched"] for report in reports) == [0, len(data)]
-    assert [contents(report) for report in reports] == [DEMO_FILES, DEMO_FILES]
+    assert [contents(report) for report in reports] == [expected, expected]
     assert files.body_bytes <= len(data) + 2  # each probes for the size
 
 

@@ -133,7 +133,7 @@ def test_a_lock_file_keeps_the_other_models(run: Run, tmp_path: Path) -> None:
 def test_a_rate_that_is_none_is_refused(run: Run, rate: str) -> None:
     result = run("pull", "capitals-demo", "--max-rate", rate)
     assert result.code == 2
-    words(result, "500K or 20M")
+    words(result, "500K or 20M a second")
 
 
 def test_globs_need_a_reference_that_has_them(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,8 @@ class Faults:
 
     `statuses` maps a kind of request, such as `api`, to the statuses of the next answers to it;
     `cuts` maps a path to the number of body bytes after which the next answers end. `flips` maps a
-    path to the offset of a byte that is wrong in each answer.
+    path to the offset of a byte that is wrong in each answer. Each answer with a file waits for
+    `pause_s` seconds.
     """
 
     statuses: dict[str, list[int]] = field(default_factory=dict)
@@ -24,6 +26,7 @@ class Faults:
     cuts: dict[str, list[int]] = field(default_factory=dict)
     flips: dict[str, int] = field(default_factory=dict)
     ignore_range: bool = False
+    pause_s: float = 0.0
     wrong_content_range: bool = False
 
 
@@ -43,6 +46,13 @@ class Site:
     def __init__(self) -> None:
         self.faults = Faults()
         self.seen: list[Seen] = []
+        self.body_bytes = 0
+        self._counting = threading.Lock()
+
+    def count(self, body_bytes: int) -> None:
+        """Count what was sent of files."""
+        with self._counting:
+            self.body_bytes += body_bytes
 
 
 SiteT = TypeVar("SiteT", bound=Site)
@@ -140,4 +150,7 @@ class Handler(BaseHTTPRequestHandler, Generic[SiteT]):
         if cuts and self.command == "GET":
             body = body[: cuts.pop(0)]
             self.close_connection = True
+        time.sleep(faults.pause_s)
+        if self.command == "GET":
+            self.server.site.count(len(body))
         self.answer(status, fixed, body)

@@ -86,9 +86,10 @@ class Store:
         follow: Mapping[str, MakeFollower] | None = None,
         **changes: Any,
     ) -> Sequence[Fetched]:
-        """Fetch with `options`, changed as told, and leave no thread behind."""
-        options = replace(self.options, **changes)
-        fetched = Transfer(self.blobs, options).fetch(files, locate, emit, follow)
+        """Fetch with `options`, changed as told, note it down, and leave no thread behind."""
+        transfer = Transfer(self.blobs, replace(self.options, **changes))
+        fetched = transfer.fetch(files, locate, emit, follow)
+        transfer.forget(files)
         assert not self.threads
         return fetched
 

@@ -18,7 +18,7 @@ from nimctl.store.transfer.local import clone, is_local, open_local
 from nimctl.store.transfer.part import Part
 from nimctl.store.transfer.ranges import Ledger, Mark, Range, complete, plan, range_length
 from nimctl.store.transfer.route import Route
-from nimctl.store.transfer.state import State, transfer_id
+from nimctl.store.transfer.state import State, can_go_on, may_be_complete, transfer_id
 
 
 class Download:
@@ -45,7 +45,6 @@ class Download:
         self.size = self.file.size
         self.is_parallel = self.size is not None and self.size > range_bytes
         self.is_probed = False
-        self.complete_ranges = 0
         self.fetched_bytes = 0
         self.kept_bytes = 0
         self._part: Part | None = None
@@ -78,10 +77,10 @@ class Download:
         if part is None:
             return False
         state = part.load()
-        if state is None and self._may_be_complete():
+        if state is None and not self.is_parallel and may_be_complete(self.file, part.size):
             self._use(complete(part.size))
             self._is_guess = True
-        elif state is not None and self._can_go_on_from(state):
+        elif state is not None and can_go_on(self.file, state):
             self.size = state.size if self.size is None else self.size
             self.identity.validator = state.validator
             self._lay_out(state)
@@ -137,23 +136,31 @@ class Download:
         Raises:
             DiskFullError: There is no room even for that.
         """
+        self.part.save(self._state, durably=durably)
+
+    def _state(self) -> State:
         with self._lock:
-            state = State(
-                size=self.size, validator=self.identity.validator, pieces=self.ledger.pieces
-            )
-        self.part.save(state, durably=durably)
+            validator = self.identity.validator
+            return State(size=self.size, validator=validator, pieces=self.ledger.pieces)
+
+    @property
+    def needs_receipt(self) -> bool:
+        """Whether only a note tells that the store has this file, and which it is."""
+        is_known = self.file.sha256 is not None or self.following is not None
+        return not is_known and bool(self.file.digests or self.file.etag)
 
     def leave(self) -> None:
         """Save and close an unfinished file; on a full disk the state saved before has to do."""
         if self.following:
             self.following.close()
             self._is_useless |= self.following.has_refused
-        if self.part.is_borrowed or self._is_useless or not self.ledger.done_bytes:
+        is_worth_it = self.ledger.done_bytes and not self.part.is_borrowed
+        if is_worth_it and not self._is_useless:
+            with contextlib.suppress(DiskFullError):
+                self.save(durably=False)
+            self.part.close()
+        else:
             self.part.discard()
-            return
-        with contextlib.suppress(DiskFullError):
-            self.save(durably=False)
-        self.part.close()
 
     def staged(self, sha256: str) -> list[tuple[Path, str]]:
         """The verified files that are to be adopted, each with its sha256."""
@@ -171,8 +178,7 @@ class Download:
         elif self.part.is_borrowed:
             self.part.discard()
         else:
-            self.part.forget()
-            self.part.close()
+            self.part.hand_over()
 
     def claim(self) -> Range | None:
         """The next range to fetch; None when there is none to be had now.
@@ -198,7 +204,6 @@ class Download:
         with self._lock:
             claimed.taken_at = None
             self.fetched_bytes += received_bytes
-            self.complete_ranges += claimed.is_complete
             if self._is_restarting and self.ledger.is_idle:
                 self._restart()
             return self.ledger.is_complete
@@ -322,16 +327,6 @@ class Download:
             self.hasher.catch_up(self.part, lambda: False)
             results = self.hasher.results()
         return wrong_digest(self.file, results)
-
-    def _can_go_on_from(self, state: State) -> bool:
-        """Whether the server or a digest will tell if the content has changed since."""
-        same_size = self.size is None or state.size == self.size
-        return same_size and bool(self.file.digests or state.validator)
-
-    def _may_be_complete(self) -> bool:
-        """Whether a small file may have been complete when its process was killed."""
-        is_small = self.size is not None and not self.is_parallel
-        return is_small and bool(self.file.digests) and 0 < self.part.size == self.size
 
     def _learn(self, body: Body, claimed: Range) -> None:
         self.identity.validator = self.identity.validator or body.validator

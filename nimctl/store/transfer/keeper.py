@@ -5,6 +5,7 @@ import time
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.download import Download
 from nimctl.store.transfer.queue import Queue
+from nimctl.store.transfer.receipt import Receipt
 
 _LOOK_AGAIN_S = 0.1
 
@@ -15,7 +16,7 @@ class Keeper:
     Verified files that gather while others are being synchronised go to the disk together, so
     thousands of small files cost few synchronisations.
 
-    A state is saved soon after a range is complete, which is enough for a killed process. Every
+    Workers save a state whenever a range is complete, which is enough for a killed process. Every
     `checkpoint_s` seconds bytes and state are also brought to the disk, for when the power fails.
     """
 
@@ -32,9 +33,9 @@ class Keeper:
             self._adopt()
             is_due = time.monotonic() >= self._checkpoint_at
             for download in self._queue.active():
-                if download.is_parallel or is_due:
-                    # Complete bytes are on their way to the disk while they are still hashed.
-                    self._save(download, durably=is_due or download.ledger.is_complete)
+                # Complete bytes are on their way to the disk while they are still hashed.
+                if is_due or (download.is_parallel and download.ledger.is_complete):
+                    self._save(download)
             if is_due:
                 self._checkpoint_at = time.monotonic() + self._checkpoint_s
 
@@ -42,14 +43,17 @@ class Keeper:
         verified = self._queue.wait_for_results(min(_LOOK_AGAIN_S, self._checkpoint_s))
         if not verified:
             return
+        for download, sha256 in verified:
+            if download.needs_receipt:
+                Receipt(download.part.path).write(sha256)
         staged = (download.staged(sha256) for download, sha256 in verified)
         self._blobs.adopt_all([one for files in staged for one in files])
         for download, _ in verified:
             download.settle()
         self._queue.settle(verified)
 
-    def _save(self, download: Download, *, durably: bool) -> None:
-        stage = download.ledger.done_bytes if durably else download.complete_ranges
-        if stage != self._saved.get(download.id, 0):
-            download.save(durably=durably)
-            self._saved[download.id] = stage
+    def _save(self, download: Download) -> None:
+        done_bytes = download.ledger.done_bytes
+        if done_bytes != self._saved.get(download.id, 0):
+            download.save(durably=True)
+            self._saved[download.id] = done_bytes

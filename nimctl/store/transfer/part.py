@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -9,8 +11,10 @@ from nimctl.core.layout import Layout
 from nimctl.store.disk import translated_disk_errors
 from nimctl.store.locks import Lock, try_lock
 from nimctl.store.transfer.local import link, open_local
+from nimctl.store.transfer.receipt import Receipt
 from nimctl.store.transfer.state import State, decode, encode
 
+_STATE, _NEW_STATE = ".state", ".new"
 _AHEAD_BYTES = 16 * 2**20
 _STATE_BYTES = 64 * 2**10
 _NOT_WORTH_RESERVING_BYTES = 2**20
@@ -22,6 +26,14 @@ _CLOSED = -1
 def part_path(layout: Layout, transfer_id: str) -> Path:
     """Where the bytes of an unfinished transfer are; its state is beside them."""
     return layout.partial(transfer_id).with_suffix(".part")
+
+
+def remove_leftovers(part: Path) -> None:
+    """Remove what a process left that was killed when it had just given the file its name."""
+    Receipt(part).remove()
+    if not part.exists():
+        for suffix in (_STATE, _NEW_STATE):
+            part.with_suffix(suffix).unlink(missing_ok=True)
 
 
 class Part:
@@ -39,11 +51,13 @@ class Part:
         self.path = lock.path
         self._lock = lock
         self._descriptor = lock.descriptor
-        self._state = lock.path.with_suffix(".state")
+        self._state = lock.path.with_suffix(_STATE)
+        self._new_state = lock.path.with_suffix(_NEW_STATE)
         self._has_state = True
         self._reserved = 0
         self._borrowed: int | None = None
         self._link: Path | None = None
+        self._saving = threading.Lock()  # whoever completes the last range may come late to it
 
     @classmethod
     def open(cls, path: Path) -> Self | None:
@@ -114,45 +128,73 @@ class Part:
 
     def load(self) -> State | None:
         """The saved state; None when there is none that can be used."""
-        self._has_state = self.size > 0 and self._state.exists()
-        return decode(self._state.read_bytes()) if self._has_state else None
+        self._has_state = self.size > 0 and (self._state.exists() or self._new_state.exists())
+        with contextlib.suppress(FileNotFoundError):
+            return decode(self._state.read_bytes()) if self._has_state else None
+        return None
 
-    def save(self, state: State, *, durably: bool) -> None:
-        """Replace the saved state by one rename.
+    def save(self, state: Callable[[], State], *, durably: bool) -> None:
+        """Replace the saved state by one rename; nothing happens once the file is closed.
 
-        `durably` brings the bytes, then the state to the disk. Without it a power failure may leave
-        a state that claims more than the disk has; the pieces' checksums show that.
+        `durably` brings the bytes, then the state to the disk. After a power failure it may claim
+        more than the disk has; the pieces' checksums show that.
         """
         with translated_disk_errors(self.path):
             if durably:
                 os.fdatasync(self._descriptor)
-            new = self._state.with_suffix(".new")
-            with new.open("wb") as file:
-                file.write(encode(state))
-                if durably:
-                    file.flush()
-                    os.fsync(file.fileno())
-            new.replace(self._state)
-        self._has_state = True
+            with self._saving:
+                if self._descriptor != _CLOSED:
+                    self._write(encode(state()), durably=durably)
 
     def forget(self) -> None:
-        """Remove the saved state: what is there is not believed any more, or has its final name."""
+        """Remove the saved state: what is there is not believed any more.
+
+        A state that is being saved just now may stay; the pieces' checksums show what it is worth.
+        """
         self._give_back()
-        if self._has_state:
-            self._state.unlink(missing_ok=True)
-            self._has_state = False
+        self._remove_state()
 
     def close(self) -> None:
         """Close the file and let others have it."""
-        self._give_back()
-        self._descriptor = _CLOSED
-        self._lock.close()
+        with self._saving:
+            self._leave()
+            self._lock.close()
+
+    def hand_over(self) -> None:
+        """Remove the state and close: the file has its final name."""
+        with self._saving:
+            self._clean_up()
+            self._lock.close()
 
     def discard(self) -> None:
         """Remove the file and its state, and close."""
-        self.forget()
+        with self._saving:
+            self._clean_up()
+            self._lock.release()
+
+    def _write(self, state: bytes, *, durably: bool) -> None:
+        with self._new_state.open("wb") as file:
+            file.write(state)
+            if durably:
+                file.flush()
+                os.fsync(file.fileno())
+        self._new_state.replace(self._state)
+        self._has_state = True
+
+    def _remove_state(self) -> None:
+        if self._has_state:
+            self._has_state = False
+            self._state.unlink(missing_ok=True)
+
+    def _clean_up(self) -> None:
+        if self._has_state:
+            self._new_state.unlink(missing_ok=True)
+        self._remove_state()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._give_back()
         self._descriptor = _CLOSED
-        self._lock.release()
 
     @property
     def _source(self) -> int:

@@ -34,6 +34,17 @@ def decode(data: bytes) -> State | None:
     return state
 
 
+def can_go_on(file: File, state: State) -> bool:
+    """Whether the server or a digest will tell if the content has changed since."""
+    same_size = file.size is None or state.size == file.size
+    return same_size and bool(file.digests or state.validator)
+
+
+def may_be_complete(file: File, part_bytes: int) -> bool:
+    """Whether a part without a state may have been complete when its process was killed."""
+    return bool(file.digests) and 0 < part_bytes == file.size
+
+
 def transfer_id(file: File, *, is_followed: bool = False) -> str:
     """The name of a transfer: the sha256 of its result, or else made of what is known beforehand.
 

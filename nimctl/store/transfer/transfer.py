@@ -1,6 +1,6 @@
 """Fetching: many files over a few connections into the blob store, each byte verified."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from nimctl.core.events import Emit
 from nimctl.core.facts import File
@@ -10,7 +10,7 @@ from nimctl.store.transfer.client import Network
 from nimctl.store.transfer.download import Download
 from nimctl.store.transfer.follower import MakeFollower
 from nimctl.store.transfer.options import TransferOptions
-from nimctl.store.transfer.part import Part, part_path
+from nimctl.store.transfer.part import Part, part_path, remove_leftovers
 from nimctl.store.transfer.peek import peek
 from nimctl.store.transfer.route import Locate, Route
 from nimctl.store.transfer.run import run
@@ -37,8 +37,9 @@ class Transfer:
         `locate` is called from several threads, `emit` from the calling one only. What is there of
         an unfinished file stays for the next call, whatever ended this one.
 
-        `follow` has the paths of files of which something else is to be made. They are not kept
-        themselves, but stay for the next call as if they were unfinished, until `forget`.
+        `follow` has the paths of files of which something else is to be made; they are not kept
+        themselves. What a call by the same name could not do without, if its caller is killed
+        before it has noted down the result, stays until `forget`.
 
         Raises:
             NetworkError: A server cannot be reached, fails for too long or answers nonsense.
@@ -53,13 +54,18 @@ class Transfer:
         ids = (transfer_id(file, is_followed=file.path in follow) for file in files)
         return tuple(_fetched(file, *results[id_]) for file, id_ in zip(files, ids, strict=True))
 
-    def forget(self, followed: Sequence[File]) -> None:
-        """Remove what is there of these files, unless another process is fetching them."""
-        for file in followed:
-            path = part_path(self._blobs.layout, transfer_id(file, is_followed=True))
-            part = Part.open(path) if path.exists() else None
-            if part:
+    def forget(self, files: Sequence[File], followed: Collection[str] = ()) -> None:
+        """Remove what stayed of a fetch whose result is noted down; `followed` has paths."""
+        directory = self._blobs.layout.partial("_").parent
+        there = {path.stem for path in directory.iterdir()} if directory.exists() else ()
+        for file in files:
+            is_followed = file.path in followed
+            id_ = transfer_id(file, is_followed=is_followed)
+            path = part_path(self._blobs.layout, id_)
+            if id_ in there and is_followed and (part := Part.open(path)):
                 part.discard()
+            elif id_ in there:
+                remove_leftovers(path)
 
     def peek(self, file: File, locate: Locate, *, limit_bytes: int = 2**20) -> bytes:
         """Read a small file without storing it; verified if it has digests.

@@ -1,6 +1,7 @@
 """What each connection's thread does: take a range, fetch it, take the next."""
 
 import contextlib
+from pathlib import Path
 
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.answers import Body
@@ -12,6 +13,7 @@ from nimctl.store.transfer.patience import Patience
 from nimctl.store.transfer.queue import Queue
 from nimctl.store.transfer.ranges import SHARE_BYTES, Range
 from nimctl.store.transfer.rate import TokenBucket
+from nimctl.store.transfer.receipt import Receipt
 
 BUFFER_BYTES = SHARE_BYTES // 2
 _ALL_BUFFERS_BYTES = 16 * BUFFER_BYTES
@@ -29,6 +31,8 @@ class Worker:
         self._bucket = bucket
         self._client = Client(network, queue.sockets)
         self._received_bytes = 0
+        self._unsaved_bytes = 0
+        self._range_bytes = network.options.range_bytes
         portion_bytes = min(BUFFER_BYTES, _ALL_BUFFERS_BYTES // network.options.connections)
         if bucket:
             portion_bytes = min(portion_bytes, bucket.portion_bytes)
@@ -46,27 +50,34 @@ class Worker:
 
     def _begin(self, download: Download) -> None:
         """Open a file, unless somebody else is at it or has done it."""
-        sha256 = download.file.sha256
-        if sha256 and self._blobs.has(sha256) and not download.following:
-            self._reuse(download, sha256)
+        path = part_path(self._blobs.layout, download.id)
+        stored = self._stored(download, path)
+        if stored and not download.following:
+            self._reuse(download, stored)
             return
-        if not download.open(part_path(self._blobs.layout, download.id)):
+        if not download.open(path):
             self._queue.postpone(download)
             return
         with contextlib.ExitStack() as undo:
             undo.callback(download.leave)
-            is_stored = sha256 is not None and self._blobs.has(sha256)
-            if sha256 and is_stored and not download.following:
-                self._reuse(download, sha256)  # finished by another process just now
+            stored = self._stored(download, path)
+            if stored and not download.following:
+                self._reuse(download, stored)  # finished by another process just now
                 return
-            if sha256 and is_stored:
-                download.borrow(self._blobs.path(sha256).as_uri())
+            if stored:
+                download.borrow(self._blobs.path(stored).as_uri())
             elif not download.use_local():
                 download.reserve()
             self._queue.activate(download)
             undo.pop_all()
         if download.ledger.is_complete and not download.is_parallel:
             self._conclude(download)
+
+    def _stored(self, download: Download, part: Path) -> str | None:
+        """The file's sha256 if the store has it."""
+        receipt = Receipt(part).read() if download.needs_receipt else None
+        sha256 = download.file.sha256 or receipt
+        return sha256 if sha256 and self._blobs.has(sha256) else None
 
     def _reuse(self, download: Download, sha256: str) -> None:
         download.note_reused(self._blobs.path(sha256).stat().st_size)
@@ -78,7 +89,7 @@ class Worker:
             # What an earlier run left has to be hashed before the bytes that follow.
             download.hasher.catch_up(download.part, self._queue.is_stopping)
         patience = Patience(self._network.options, self._queue.stopping.wait)
-        self._received_bytes = 0
+        self._received_bytes = self._unsaved_bytes = 0
         while download.is_wanted(claimed) and not self._queue.is_stopping():
             try:
                 self._attempt(download, claimed)
@@ -90,6 +101,8 @@ class Worker:
                         url=download.route.shown,
                         position=claimed.position,
                     )
+        if download.is_parallel and claimed.is_complete:
+            self._save(download)
         # After a failure it stays taken: all is about to end, and nobody else shall try.
         is_complete = download.release(claimed, self._received_bytes)
         if is_complete and not download.is_parallel:
@@ -126,10 +139,18 @@ class Worker:
                 return
             download.write(claimed, view[:count])
             self._received_bytes += count
+            self._unsaved_bytes += count
+            if self._unsaved_bytes >= self._range_bytes:
+                self._save(download)
             if self._bucket:
                 self._queue.stopping.wait(self._bucket.take(count))
         if claimed.is_complete and not content.is_delimited:
             download.check_end(content.read_into(self._buffer[:1]))
+
+    def _save(self, download: Download) -> None:
+        """Save what is there, so that a kill costs at most a range of each connection."""
+        download.save(durably=False)
+        self._unsaved_bytes = 0
 
     def _conclude(self, download: Download) -> None:
         sha256 = download.conclude(self._queue.is_stopping)
