@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nimctl.cli.profile_words import COLUMNS, UNKNOWN, host_lines, wrapped
+from nimctl.cli.profile_words import UNKNOWN, host_lines, wrapped
 from nimctl.cli.units import size
 
 if TYPE_CHECKING:
+    from nimctl.core.catalogue import Nim
     from nimctl.core.memory import MemoryNeed
     from nimctl.core.profile_reports import ExplainedProfile, ListedProfile
 
@@ -21,6 +22,11 @@ def explanation_lines(report: "ExplainedProfile") -> Iterator[str]:
     yield ""
     for label, text in _facts(report):
         yield from _labelled(label, text)
+    if report.nim:
+        yield ""
+        yield "CONTAINER"
+        for label, text in _container(report.nim):
+            yield from _labelled(f"  {label}", text)
     yield ""
     yield "CHECKS"
     for check in report.checks:
@@ -56,8 +62,35 @@ def _facts(report: "ExplainedProfile") -> Iterator[tuple[str, str]]:
         yield "GPU", f"{gpu.index} {gpu.name} ({uuid})"
     for reason in profile.reasons:
         yield "reason", reason
+    if profile.evidence:
+        yield "evidence", profile.evidence
     if profile.unverified:
         yield "unverified", "no source confirms it"
+
+
+def _container(nim: "Nim") -> Iterator[tuple[str, str]]:
+    yield "image", nim.image
+    for spoken, port in nim.ports.items():
+        yield spoken, f"port {port}"
+    yield "ready", nim.health_path
+    for path in nim.api:
+        doubt = "  (no source confirms it)" if path.unverified else ""
+        yield "answers", f"{path.path}{doubt}"
+    if nim.selector:
+        values = ", ".join(nim.selector_values)
+        yield "selector", f"{nim.selector}: {values}" if values else nim.selector
+    for name, value in nim.environment.items():
+        yield "sets", f"{name}={value}"
+    yield "key", nim.key_variable
+    yield "cache", nim.cache_path
+    if nim.shm_gib:
+        yield "shm", f"{nim.shm_gib:g} GiB"
+    if nim.start_minutes:
+        yield "starts in", f"about {nim.start_minutes:g} minutes"
+    for note in nim.notes:
+        yield "note", note
+    for page in nim.more_sources:
+        yield "evidence", page
 
 
 def _memory(profile: "ListedProfile", need: "MemoryNeed") -> Iterator[str]:
@@ -86,5 +119,5 @@ def _labelled(label: str, text: str) -> Iterator[str]:
     head = f"{label:<{_LABEL}}  "
     lines = wrapped(text, " " * len(head)) or [""]
     first = lines[0][len(head) :]
-    yield (head + first)[:COLUMNS].rstrip()
+    yield (head + first).rstrip()
     yield from lines[1:]

@@ -146,6 +146,8 @@ def _explain(
     *,
     name: str,
 ) -> None:
+    import msgspec
+
     from nimctl.cli.explanation import explanation_lines
     from nimctl.cli.profile_documents import explained
     from nimctl.core.errors import NotFoundError
@@ -160,7 +162,10 @@ def _explain(
     except NotFoundError:  # perhaps it is made for a GPU that is not here
         found = survey(model, host, tools, capacity, everywhere=True)
         one = found.matching(named)[0]
-    report = explained(one, found, found.choice(wish), host, model.name)
+    report = msgspec.structs.replace(
+        explained(one, found, found.choice(wish), host, model.name),
+        nim=model.nim if one.profile.backend == "nim" else None,
+    )
     output.data(report, lambda: explanation_lines(report))
 
 

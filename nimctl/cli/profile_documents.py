@@ -40,6 +40,7 @@ def listed_profile(one: "Candidate", found: "Survey") -> ListedProfile:
         gpus=tuple(gpu.uuid for gpu in one.gpus),
         gpu_memory_bytes=profile.gpu_memory_bytes,
         download_bytes=found.size_of(profile),
+        evidence=profile.evidence,
         unverified=profile.unverified,
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from nimctl.core.catalogue import Family
+from nimctl.core.catalogue import Family, Nim
 from nimctl.core.machine import Host
 from nimctl.core.memory import MemoryNeed
 from nimctl.core.profile import Check, Fit
@@ -16,7 +16,8 @@ class ListedProfile(Value):
     """A profile as judged for a host.
 
     `memory` is needed of each GPU, or of the host without one; `gpus` are UUIDs of those it would
-    run on. `download_bytes` are all bytes of its files, None when that is not known.
+    run on. `download_bytes` are all bytes of its files, None when that is not known. `evidence` is
+    a page that tells of it.
     """
 
     id: str
@@ -31,6 +32,7 @@ class ListedProfile(Value):
     gpus: tuple[str, ...] = ()
     gpu_memory_bytes: int | None = None
     download_bytes: int | None = None
+    evidence: str | None = None
     unverified: bool = False
 
 
@@ -99,7 +101,8 @@ class ExplainedProfile(Value):
     """What `list-profiles --explain` prints.
 
     `checks` end with the first that failed. `position` counts from 1 among all `of` profiles that
-    this model or manifest has here. `lost_to` is the chosen profile, and the one just before.
+    this model or manifest has here. `lost_to` is the chosen profile, and the one just before. `nim`
+    is what the catalogue says of the container, where the profile is one.
     """
 
     schema_version: int = 1
@@ -112,3 +115,4 @@ class ExplainedProfile(Value):
     selected: bool
     lost_to: tuple[LostTo, ...]
     manifest: ManifestFacts | None = None
+    nim: Nim | None = None

@@ -66,6 +66,7 @@ def plain(variant: Variant, precision: str) -> Profile:
         source=variant.source,
         build=variant.build,
         runtime="pytorch" if checkpoint else None,
+        evidence=variant.evidence,
         unverified=variant.unverified,
     )
 
@@ -129,5 +130,6 @@ def _of_nim(nim: Nim) -> Profile:
         gpu_count=nim.gpus,
         gpu_memory_bytes=round(memory * 2**30) if memory else None,
         compute_capability=nim.compute_capability,
+        evidence=nim.source,
         unverified=nim.unverified,
     )

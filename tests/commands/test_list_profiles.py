@@ -226,6 +226,22 @@ def test_explain_tells_everything_about_a_profile(big: Big) -> None:
         assert part in text
 
 
+def test_explain_tells_of_a_container_and_of_what_no_source_confirms(run: Run) -> None:
+    asked = ["list-profiles", "flux.1-dev", "--gpu", "h100_sxm", "--explain", "nim"]
+    report = run(*asked, "--json").json
+    jsonschema.validate(report, msgspec.json.schema(ExplainedProfile))
+    assert report["nim"]["api"] == [{"path": "/v1/infer", "unverified": True}]
+    assert report["profile"]["evidence"].startswith("https://docs.nvidia.com/nim/visual-genai/")
+    text = run(*asked).out
+    for part in (
+        "  image       nvcr.io/nim/black-forest-labs/flux.1-dev:",
+        "  answers     /v1/infer  (no source confirms it)",
+        "  selector    NIM_MODEL_VARIANT: base, canny, depth",
+        "  shm         16 GiB",
+    ):
+        assert part in text
+
+
 def test_explain_tells_of_a_profile_for_another_gpu_why_not(big: Big) -> None:
     asked = ["--gpu", "h100_sxm", "--explain", "tensorrt_llm-l40s-fp8-tp1-pp1-throughput"]
     assert "  FAILED      made for l40s, this host has 1 H100 80GB HBM3" in big(*asked).out
