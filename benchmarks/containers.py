@@ -11,18 +11,15 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from measure import in_turns, machine, wall_s
+from measure import free_port, in_turns, is_healthy, machine, wall_s
 
 BIN = Path(sys.executable).parent
 NAME = "nimctl-benchmark"
@@ -66,13 +63,13 @@ def _ready(environ: dict[str, str], rounds: int) -> None:
 
 
 def _docker_run(environ: dict[str, str]) -> float:
-    port = _free_port()
+    port = free_port()
     printed = _run(environ, *_serve_argv(port), "--dry-run").splitlines()
     last = next(at for at, line in enumerate(printed) if line.startswith("docker run"))
     _run(environ, "sh", "-c", "\n".join(printed[:last]))
     began = time.monotonic()
     _run(environ, *shlex.split(printed[last]))
-    while not _healthy(port):
+    while not is_healthy(port):
         time.sleep(0.01)
     spent = time.monotonic() - began
     _run(environ, "docker", "rm", "--force", NAME)
@@ -80,7 +77,7 @@ def _docker_run(environ: dict[str, str]) -> float:
 
 
 def _serve(environ: dict[str, str]) -> float:
-    port = _free_port()
+    port = free_port()
     spent = wall_s(lambda: _run(environ, *_serve_argv(port), "--detach"))
     _run(environ, "docker", "rm", "--force", NAME)
     return spent
@@ -107,7 +104,7 @@ def _crash(environ: dict[str, str], rounds: int) -> None:
 
 
 def _told(environ: dict[str, str]) -> float:
-    argv = [*_serve_argv(_free_port()), "--detach", "--image", CRASH]
+    argv = [*_serve_argv(free_port()), "--detach", "--image", CRASH]
     spent = _failing(environ, argv, expect="no such tensor")
     _run(environ, "docker", "rm", "--force", NAME)
     return spent
@@ -115,7 +112,7 @@ def _told(environ: dict[str, str]) -> float:
 
 def _ramalama(environ: dict[str, str], engine: Path) -> float:
     argv = [RAMALAMA or "", "--engine", "docker", "serve", "--image", CRASH, "--pull", "never"]
-    argv += ["--detach", "--name", NAME, "--port", str(_free_port()), f"file://{engine}"]
+    argv += ["--detach", "--name", NAME, "--port", str(free_port()), f"file://{engine}"]
     return _failing(environ, argv, expect=None)
 
 
@@ -146,20 +143,6 @@ def _run(environ: dict[str, str], *argv: str | Path) -> str:
     if done.returncode:
         raise SystemExit(f"{argv}: {done.stderr}")
     return done.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 import os
 import platform
 import resource
+import socket
 import statistics
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,6 +35,22 @@ def in_turns(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict
         for name, candidate in candidates.items():
             figures[name].append(candidate())
     return {name: statistics.median(values) for name, values in figures.items()}
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_healthy(port: int) -> bool:
+    """Whether a server answers on /health."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def machine() -> str:

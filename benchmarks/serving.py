@@ -6,16 +6,13 @@ program that serves it. What nimctl adds is the difference.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from measure import in_turns, machine
+from measure import free_port, in_turns, is_healthy, machine
 
 BIN = Path(sys.executable).parent
 ROUNDS = 11
@@ -71,9 +68,7 @@ def _nimctl(environ: dict[str, str], *argv: str) -> subprocess.CompletedProcess[
 
 
 def _bare(engine: Path) -> float:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     began = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, "-c", BARE, engine, str(port)],
@@ -81,20 +76,12 @@ def _bare(engine: Path) -> float:
         stderr=subprocess.DEVNULL,
     )
     try:
-        while not _healthy(port):
+        while not is_healthy(port):
             time.sleep(0.01)
         return time.monotonic() - began
     finally:
         child.kill()
         child.wait()
-
-
-def _healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 if __name__ == "__main__":
