@@ -10,7 +10,6 @@ from nimctl.core import checkpoint, decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
-from nimctl.core.devices import within_reach
 from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact, Inventory, carry_digests
 from nimctl.core.machine import Host
@@ -65,25 +64,29 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     opening = _opening(request.ref, artifact, tools)
     if opening:
         return opening
-    host = _serving_host(request, tools)
+    host, idle_gpus = _serving_host(request, tools)
     target = _target(
         request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
     )
     around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
+    around = msgspec.structs.replace(around, idle_gpus=idle_gpus)
     if not decide.runs_in_container(request, target):
         return decide.plan_embedded(request, target, around)
     around = _container_surroundings(request, target, around, tools)
     return decide.plan_container(request, target, around)
 
 
-def _serving_host(request: ServeRequest, tools: Tools) -> Host:
-    """This machine with the GPUs that are free; the container engine is asked if it may be used."""
+def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None]:
+    """This machine with the GPUs that are free, and why others cannot be used.
+
+    The container engine is asked only where it may be needed.
+    """
     host = tools.host()
-    if not (host.gpus or request.wants_container):
-        return host
-    host = tools.with_container_engine(host)
-    taken = tools.container_servers.gpus_taken() if host.container_engine else {}
-    return within_reach(host, request.gpus, taken)
+    if not host.planned and (host.gpus or request.wants_container):
+        host = tools.with_container_engine(host)
+    asked = host.container_engine and not host.planned
+    taken = tools.container_servers.gpus_taken() if asked else {}
+    return decide.reachable(request, host, taken)
 
 
 def _replica_ports(request: ServeRequest, host: Host) -> tuple[int, ...]:
@@ -95,7 +98,8 @@ def _container_surroundings(
     request: ServeRequest, target: Target, around: Surroundings, tools: Tools
 ) -> Surroundings:
     image = request.image or decide.image_of(target)
-    engine = around.host.container_engine
+    # Of a planned machine nothing is known but its hardware.
+    engine = around.host.container_engine if not around.host.planned else None
     there = tools.containers.image(image) if engine else None
     asks = engine and there is None and request.may_pull
     return msgspec.structs.replace(

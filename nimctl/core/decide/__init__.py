@@ -7,6 +7,7 @@ from nimctl.core.decide.build import plan_build
 from nimctl.core.decide.container import image_of, plan_container, runs_in_container
 from nimctl.core.decide.embedded import plan_embedded
 from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
+from nimctl.core.decide.reach import reachable
 from nimctl.core.decide.serving import server_name
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
 
@@ -20,6 +21,7 @@ __all__ = [
     "plan_embedded",
     "plan_opening",
     "plan_pull",
+    "reachable",
     "recipe_for",
     "runs_in_container",
     "server_name",

@@ -17,7 +17,6 @@ from nimctl.core.decide.serving import (
 from nimctl.core.decide.target import Surroundings, Target, directory, weights
 from nimctl.core.errors import HardwareError
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout
-from nimctl.core.machine import Host
 from nimctl.core.memory import decoding_threads, default_capacity
 from nimctl.core.plan import Await, Launch, Plan
 from nimctl.core.requests import ServeRequest
@@ -33,13 +32,13 @@ def plan_embedded(request: ServeRequest, target: Target, around: Surroundings) -
         UsageError: The name is taken.
         DiskFullError: The files or the engine do not fit.
     """
-    _check_hardware(request, target, around.host)
+    _check_hardware(request, target, around)
     name = server_name(request, around.running)
     check_room(target, around)
     engine, note = engine_steps(target, around)
     launch = _launch(request, target, around, name)
     ready = Await(server=launch.server, timeout_s=deadline_s(request, target))
-    notes = (note, *_host_notes(around.host, launch))
+    notes = (note, *_host_notes(around, launch))
     return Plan(steps=(*prepare(target, around), *engine, launch, ready), notes=notes)
 
 
@@ -80,9 +79,11 @@ def _launch(request: ServeRequest, target: Target, around: Surroundings, name: s
     )
 
 
-def _check_hardware(request: ServeRequest, target: Target, host: Host) -> None:
+def _check_hardware(request: ServeRequest, target: Target, around: Surroundings) -> None:
+    host = around.host
     if request.require_gpu:
-        found = f"this host has {host.gpus[0].name}" if host.gpus else "this host has no NVIDIA GPU"
+        name = host.gpus[0].name if host.gpus else "no NVIDIA GPU"
+        found = around.idle_gpus or f"this host has {name}"
         raise HardwareError(
             f"no profile of {target.model} runs on a GPU here",
             cause=f"{found}; the backend llama_cpp serves on the CPU",
@@ -99,8 +100,11 @@ def _engine_path(target: Target, layout: Layout) -> Path:
     return base / (gguf_file(target.artifact) or ENGINE_FILE)
 
 
-def _host_notes(host: Host, launch: Launch) -> Iterator[str]:
-    if host.gpus:
+def _host_notes(around: Surroundings, launch: Launch) -> Iterator[str]:
+    host = around.host
+    if around.idle_gpus:
+        yield f"WARNING: serving on the CPU; {around.idle_gpus}"
+    elif host.gpus:
         yield f"WARNING: serving on the CPU; {host.gpus[0].name} is not used by llama_cpp"
     else:
         yield f"serving on the CPU ({host.cpu.model}): no NVIDIA GPU found"

@@ -38,7 +38,8 @@ class Surroundings(Value):
     `offer` is what its registry has, if that could be asked. `user` is UID:GID of who
     runs nimctl. `adapters` were read for the request. `has_registry_key` tells whether NGC's key
     is there. `replica_ports` can be had on loopback, as many as there could be replicas; `haproxy`
-    is the program, None where it is not installed.
+    is the program, None where it is not installed. `idle_gpus` says why the machine's GPUs cannot
+    be used.
     """
 
     host: Host
@@ -56,6 +57,7 @@ class Surroundings(Value):
     adapters: tuple[AdapterFacts, ...] = ()
     replica_ports: tuple[int, ...] = ()
     haproxy: str | None = None
+    idle_gpus: str | None = None
 
 
 def recipe_for(profile: Profile, builder: str) -> EngineRecipe:
