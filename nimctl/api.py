@@ -144,15 +144,21 @@ def _target(
 ) -> Target:
     model = _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
     chosen = survey(model, host, tools, capacity).matching(wish)[0]
-    if artifact is None:
-        artifact = _artifact(_source(chosen.profile), tools, refresh=False)
     return Target(
         ref=ref,
         model=model.name,
         architecture=model.architecture,
         candidate=chosen,
-        artifact=artifact,
+        artifact=artifact or _files_of(chosen.profile, ref, tools),
+        family=model.family,
+        nim=model.nim,
     )
+
+
+def _files_of(profile: Profile, ref: ModelRef, tools: Tools) -> Artifact:
+    if profile.source is None:
+        return Artifact(reference=str(ref), files=())
+    return _artifact(ModelRef.parse(profile.source), tools, refresh=False)
 
 
 def _source(profile: Profile) -> ModelRef:
@@ -171,10 +177,7 @@ def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:
 
 
 def _unlisted(ref: ModelRef, artifact: Artifact, tools: Tools) -> Model:
-    config = _config(ref, artifact, tools)
-    return unlisted_model(
-        ref, artifact, checkpoint.read_architecture(config), checkpoint.class_name(config)
-    )
+    return unlisted_model(ref, artifact, checkpoint.read_checkpoint(_config(ref, artifact, tools)))
 
 
 def _config(ref: ModelRef, artifact: Artifact, tools: Tools) -> dict[str, object]:

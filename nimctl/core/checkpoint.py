@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from nimctl.core.architecture import Architecture, decoder_parameters
+from nimctl.core.value import Value
 
 CONFIG_FILE = "config.json"
 CONVERTIBLE = (
@@ -13,6 +14,50 @@ CONVERTIBLE = (
     "Qwen2ForCausalLM",
     "Qwen3ForCausalLM",
 )
+
+
+# What a server computes in when nothing else is said: vLLM's `--dtype auto` takes fp16 for fp16 and
+# fp32, https://docs.vllm.ai/en/latest/configuration/engine_args.html.
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp16"}
+# `quant_method` in `quantization_config`, https://huggingface.co/docs/transformers/quantization/overview;
+# ModelOpt names the format in `quant_algo`.
+_METHODS = {"fp8": "fp8", "awq": "int4_awq", "gptq": "int4_gptq", "mxfp4": "mxfp4"}
+_ALGORITHMS = {"FP8": "fp8", "NVFP4": "nvfp4", "W4A16_AWQ": "int4_awq"}
+
+
+class Checkpoint(Value):
+    """What `config.json` says: which class of model, in which precision, of which numbers.
+
+    `precision` is None for a quantisation that is not known.
+    """
+
+    class_name: str | None = None
+    precision: str | None = "fp16"
+    quantised: bool = False
+    architecture: Architecture | None = None
+
+
+def read_checkpoint(config: Mapping[str, object]) -> Checkpoint:
+    """Read `config.json`; without one nothing is known."""
+    quantisation = config.get("quantization_config")
+    quantised = isinstance(quantisation, Mapping)
+    return Checkpoint(
+        class_name=class_name(config),
+        precision=_quantised(quantisation) if isinstance(quantisation, Mapping) else _dtype(config),
+        quantised=quantised,
+        architecture=read_architecture(config),
+    )
+
+
+def _quantised(quantisation: Mapping[str, object]) -> str | None:
+    by_method = _METHODS.get(str(quantisation.get("quant_method")))
+    return by_method or _ALGORITHMS.get(str(quantisation.get("quant_algo")))
+
+
+def _dtype(config: Mapping[str, object]) -> str:
+    # transformers 5 writes `dtype`, 4 `torch_dtype`.
+    named = str(config.get("dtype") or config.get("torch_dtype") or "")
+    return _DTYPES.get(named, "fp16")
 
 
 def class_name(config: Mapping[str, object]) -> str | None:

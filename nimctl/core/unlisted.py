@@ -1,17 +1,19 @@
 """Profiles for a model that no catalogue lists, from the files that it has."""
 
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from nimctl.core.architecture import Architecture
-from nimctl.core.catalogue import Model
-from nimctl.core.checkpoint import CONVERTIBLE
+from nimctl.core.catalogue import Model, Variant
+from nimctl.core.checkpoint import CONVERTIBLE, Checkpoint
 from nimctl.core.early_access import early_access_model
 from nimctl.core.errors import UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact
 from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
+from nimctl.core.trtllm.families import UNQUANTISED, family_of
 
+_GENERATING = ("ForCausalLM", "ForConditionalGeneration")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _QUANTISATION = re.compile(r"[.-]((?:i?q\d|f16|bf16|f32|mxfp4)[a-z0-9_]*)$", re.IGNORECASE)
 
@@ -35,9 +37,7 @@ def gguf_file(artifact: Artifact) -> str | None:
     return firsts[0] if firsts else None
 
 
-def unlisted_model(
-    ref: ModelRef, artifact: Artifact, architecture: Architecture | None, class_name: str | None
-) -> Model:
+def unlisted_model(ref: ModelRef, artifact: Artifact, checkpoint: Checkpoint) -> Model:
     """Say what can be done with an artifact.
 
     Raises:
@@ -45,17 +45,21 @@ def unlisted_model(
     """
     if early := early_access_model(ref, artifact):
         return early
+    profiles: tuple[Profile, ...] = ()
+    variants: tuple[Variant, ...] = ()
     gguf = gguf_file(artifact)
     if gguf:
-        profiles = [_profile(_quantisation(gguf), ref, build=False)]
+        profiles = (_profile(_quantisation(gguf), ref, build=False),)
     elif any(file.path.endswith(".safetensors") for file in artifact.files):
-        if class_name is not None and class_name not in CONVERTIBLE:
+        if checkpoint.class_name in (None, *CONVERTIBLE) and not checkpoint.quantised:
+            profiles = tuple(_profile(precision, ref, build=True) for precision in ("f16", "q8_0"))
+        variants = tuple(_variants(ref, checkpoint))
+        if not profiles and not variants:
             raise UnsupportedModelError(
-                f"{ref} is a {class_name}, which llama_cpp cannot be built for",
-                cause="it is built for " + ", ".join(CONVERTIBLE),
+                f"{ref} is a {checkpoint.class_name}, which no backend is known to run",
+                cause="llama_cpp is built for " + ", ".join(CONVERTIBLE),
                 hint="serve a GGUF file of it: hf://ORG/REPO-GGUF?include=*q8_0.gguf",
             )
-        profiles = [_profile(precision, ref, build=True) for precision in ("f16", "q8_0")]
     else:
         raise UnsupportedModelError(
             f"{ref} has neither safetensors nor a GGUF file",
@@ -65,9 +69,27 @@ def unlisted_model(
         name=ref.short_name,
         title=ref.short_name,
         reference=str(ref),
-        architecture=architecture,
-        profiles=tuple(profiles),
+        architecture=checkpoint.architecture,
+        profiles=profiles,
+        variants=variants,
     )
+
+
+def _variants(ref: ModelRef, checkpoint: Checkpoint) -> Iterator[Variant]:
+    """The ways to run a generating model on GPUs; servers say themselves which classes they know."""
+    name, precision = checkpoint.class_name or "", checkpoint.precision
+    if precision is None or not name.endswith(_GENERATING):
+        return
+    source = str(ref)
+    family = family_of(name)
+    if family and not checkpoint.quantised:
+        precisions = (*UNQUANTISED, *family.quantises)
+        yield Variant(backend="tensorrt_llm", precisions=precisions, source=source, build=True)
+    elif family:
+        yield Variant(backend="tensorrt_llm", precisions=(precision,), source=source)
+    lora = not checkpoint.quantised
+    yield Variant(backend="vllm", precisions=(precision,), source=source, lora=lora)
+    yield Variant(backend="sglang", precisions=(precision,), source=source)
 
 
 def _profile(precision: str, ref: ModelRef, *, build: bool) -> Profile:

@@ -1,6 +1,8 @@
+from collections.abc import Mapping
+
 import pytest
 
-from nimctl.core.checkpoint import class_name, read_architecture
+from nimctl.core.checkpoint import Checkpoint, class_name, read_architecture, read_checkpoint
 from nimctl.core.errors import UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact, File
 from nimctl.core.refs import ModelRef
@@ -15,12 +17,50 @@ def artifact(*paths: str) -> Artifact:
 
 
 def test_safetensors_are_built_and_gguf_is_served_as_it_is() -> None:
-    built = unlisted_model(
-        REF, artifact("config.json", "model.safetensors"), None, "LlamaForCausalLM"
-    )
+    llama = read_checkpoint({"architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16"})
+    built = unlisted_model(REF, artifact("config.json", "model.safetensors"), llama)
     assert [(p.precision, p.build) for p in built.profiles] == [("f16", True), ("q8_0", True)]
-    served = unlisted_model(REF, artifact("model-Q4_K_M.gguf"), None, None)
+    served = unlisted_model(REF, artifact("model-Q4_K_M.gguf"), Checkpoint())
     assert [(p.precision, p.build) for p in served.profiles] == [("q4_k_m", False)]
+
+
+def ways(config: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    model = unlisted_model(REF, artifact("model.safetensors"), read_checkpoint(config))
+    return {variant.backend: variant.precisions for variant in model.variants}
+
+
+def test_a_checkpoint_runs_on_gpus_in_its_own_precision_or_as_an_engine() -> None:
+    plain = ways({"architectures": ["Qwen3ForCausalLM"], "dtype": "bfloat16"})
+    assert plain["vllm"] == plain["sglang"] == ("bf16",)
+    assert plain["tensorrt_llm"] == ("bf16", "fp16", "fp8", "nvfp4")
+    other = ways({"architectures": ["MambaForCausalLM"]})
+    assert other == {"vllm": ("fp16",), "sglang": ("fp16",)}
+
+
+@pytest.mark.parametrize(
+    ("quantisation", "precision"),
+    [
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "awq", "bits": 4}, "int4_awq"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
+    ],
+)
+def test_a_quantised_checkpoint_is_served_as_it_is(
+    quantisation: dict[str, object], precision: str
+) -> None:
+    config = {"architectures": ["LlamaForCausalLM"], "quantization_config": quantisation}
+    found = ways(config)
+    assert set(found.values()) == {(precision,)}
+    assert not unlisted_model(REF, artifact("model.safetensors"), read_checkpoint(config)).profiles
+
+
+def test_a_quantisation_that_is_not_known_is_not_guessed() -> None:
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "quantization_config": {"quant_method": "bitsandbytes"},
+    }
+    with pytest.raises(UnsupportedModelError):
+        ways(config)
 
 
 def test_the_first_shard_stands_for_all_and_projectors_do_not_count() -> None:
@@ -36,14 +76,14 @@ def test_of_several_gguf_files_one_must_be_named() -> None:
 
 def test_an_unknown_architecture_names_the_gguf_alternative() -> None:
     with pytest.raises(UnsupportedModelError) as caught:
-        unlisted_model(REF, artifact("model.safetensors"), None, "MambaForCausalLM")
-    assert "MambaForCausalLM" in caught.value.message
+        unlisted_model(REF, artifact("model.safetensors"), Checkpoint(class_name="BertModel"))
+    assert "BertModel" in caught.value.message
     assert "GGUF" in str(caught.value.hint)
 
 
 def test_an_artifact_without_weights_is_refused_with_what_it_has() -> None:
     with pytest.raises(UnsupportedModelError) as caught:
-        unlisted_model(REF, artifact("pytorch_model.bin"), None, None)
+        unlisted_model(REF, artifact("pytorch_model.bin"), Checkpoint())
     assert "pytorch_model.bin" in str(caught.value.cause)
 
 
