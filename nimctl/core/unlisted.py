@@ -76,7 +76,7 @@ def unlisted_model(ref: ModelRef, artifact: Artifact, checkpoint: Checkpoint) ->
 
 
 def _variants(ref: ModelRef, checkpoint: Checkpoint) -> Iterator[Variant]:
-    """The ways to run a generating model on GPUs; servers say themselves which classes they know."""
+    """The ways to run a generating model on GPUs; a server says itself which classes it knows."""
     name, precision = checkpoint.class_name or "", checkpoint.precision
     if precision is None or not name.endswith(_GENERATING):
         return
