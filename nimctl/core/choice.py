@@ -2,7 +2,7 @@
 
 NIM_ORDER is what NIM 1.12 to 1.15 document
 (https://docs.nvidia.com/nim/large-language-models/latest/profiles.html). CATALOGUE_ORDER, for
-nimctl's own catalogue, differs where docs/adr/0009-order-of-profiles.md says why.
+nimctl's own catalogue, differs where docs/adr/0010-order-of-profiles.md says why.
 """
 
 from collections.abc import Callable, Iterable, Sequence
