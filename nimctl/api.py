@@ -19,10 +19,11 @@ from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
 from nimctl.core.unlisted import unlisted_model
+from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.serving.adapters import observe_adapter
 from nimctl.serving.health import free_port, free_ports
 from nimctl.survey import survey
-from nimctl.tools import LOCAL_SCHEMES, Tools
+from nimctl.tools import Tools
 
 
 def plan_pull(request: PullRequest, tools: Tools) -> Plan:
@@ -105,11 +106,11 @@ def _container_surroundings(
     return msgspec.structs.replace(
         around,
         image=there,
-        offer=tools.image_offer(image) if asks else None,
+        offer=tools.registries.image_offer(image) if asks else None,
         running={**around.running, **(tools.container_servers.running() if engine else {})},
         user=tools.user,
         nim_cache=tools.settings.nim_cache,
-        has_registry_key=tools.ngc_key() is not None,
+        has_registry_key=tools.registries.ngc_key() is not None,
         replica_ports=_replica_ports(request, around.host),
         haproxy=shutil.which("haproxy", path=tools.settings.search_path),
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
@@ -170,10 +171,11 @@ def _source(profile: Profile) -> ModelRef:
 def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:
     pinned = tools.artifacts.pinned(ref)
     # Local files are looked at each time: it costs nothing, and a changed file must not stay stale.
-    again = ref.scheme in LOCAL_SCHEMES or (refresh and not tools.offline)
+    is_fixed = not refresh or tools.registries.is_offline(ref.scheme)
+    again = ref.scheme in LOCAL_SCHEMES or not is_fixed
     if pinned is not None and not again:
         return pinned
-    return settled(carry_digests(tools.registry(ref.scheme).resolve(ref), pinned), pinned)
+    return settled(carry_digests(tools.registries.find(ref.scheme).resolve(ref), pinned), pinned)
 
 
 def _unlisted(ref: ModelRef, artifact: Artifact, tools: Tools) -> Model:
@@ -187,7 +189,7 @@ def _config(ref: ModelRef, artifact: Artifact, tools: Tools) -> dict[str, object
     if file.sha256 and tools.blobs.has(file.sha256):
         data = tools.blobs.path(file.sha256).read_bytes()
     else:
-        data = tools.transfer.peek(file, tools.registry(ref.scheme).locate)
+        data = tools.transfer.peek(file, tools.registries.find(ref.scheme).locate)
     try:
         config = json.loads(data)
     except ValueError as error:

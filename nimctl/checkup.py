@@ -35,7 +35,7 @@ def look(tools: Tools) -> Circumstances:
 def _logins(tools: Tools) -> list[Login]:
     settings = tools.settings
     return [
-        Login(registry="ngc", present=tools.ngc_key() is not None),
+        Login(registry="ngc", present=tools.registries.ngc_key() is not None),
         Login(registry="hf", present=settings.hf_token is not None),
         *(Login(registry=host, present=True) for host in sorted(settings.logins.auths)),
     ]

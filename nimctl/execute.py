@@ -63,7 +63,7 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             inside = Path(step.directory) / engine_directory(step.recipe.backend)
             tools.models.attach(tools.engines.path(key), inside)
         case PullImage():
-            login = tools.image_login(step.image)
+            login = tools.registries.image_login(step.image)
             tools.containers.pull(step.image, emit, platform=step.platform, login=login)
         case Configure():
             routers.configure(step)

@@ -58,7 +58,7 @@ def _transfer(
     files = step.artifact.files
     title = f"{step.reference}, {len(files)} {'file' if len(files) == 1 else 'files'}"
     emit(Started(task="fetch", title=title, total=step.artifact.size))
-    locate = tools.registry(ModelRef.parse(step.reference).scheme).locate
+    locate = tools.registries.find(ModelRef.parse(step.reference).scheme).locate
     fetched = tools.transfer.fetch(files, locate, emit_part, follow)
     emit(Finished(task="fetch"))
     return fetched

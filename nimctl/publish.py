@@ -67,7 +67,7 @@ def push_engine(
 def _publisher(target: ModelRef, tools: Tools) -> OciPublisher:
     if target.scheme != "oci":
         raise UsageError(f"{target} is no OCI registry", hint="oci://HOST/REPOSITORY:TAG")
-    return tools.publisher
+    return tools.registries.publisher
 
 
 def _report(target: ModelRef, digest: str, files: Sequence[ModelFile]) -> PushReport:

@@ -102,10 +102,10 @@ def find_manifest(
     if source.kind == "endpoint":
         if tools.offline:
             raise OfflineError(f"{source.place} is not asked", cause="--offline is given")
-        return sources.read_endpoint(source, tools.http)
+        return sources.read_endpoint(source, tools.registries.http)
     image, containers = source.place, tools.containers
     if pull_image and not tools.offline and containers.image(image) is None:
-        containers.pull(image, emit, login=tools.image_login(image))
+        containers.pull(image, emit, login=tools.registries.image_login(image))
     return sources.read_image(source, containers)
 
 

@@ -37,7 +37,8 @@ def command(settings: "Settings", /, reference: str, *, output: "Output") -> Non
     with Tools(settings) as tools:
         host = tools.host()
         versions = tuple(
-            ListedVersion(version=one, fits=suits(one, host)) for one in tools.ngc().versions(ref)
+            ListedVersion(version=one, fits=suits(one, host))
+            for one in tools.registries.ngc().versions(ref)
         )
     report = VersionList(reference=str(ref), versions=versions)
     output.data(report, lambda: _lines(report))

@@ -21,7 +21,7 @@ from nimctl.core.errors import (
 )
 from nimctl.core.http import HttpOptions
 from nimctl.core.refs import ModelRef
-from nimctl.registries.huggingface import HuggingFaceRegistry
+from nimctl.registries.huggingface import HubCache, HuggingFaceRegistry
 
 WEIGHTS = bytes(range(256)) * 40
 FILES = {
@@ -46,7 +46,7 @@ def hub() -> Iterator[Hub]:
 
 
 def registry(hub: Hub, token: str | None = None, cache: Path | None = None) -> HuggingFaceRegistry:
-    return HuggingFaceRegistry(hub.endpoint, token, cache, QUICK)
+    return HuggingFaceRegistry(hub.endpoint, token, HubCache(cache), QUICK)
 
 
 def failure(one: HuggingFaceRegistry, text: str) -> NimctlError:

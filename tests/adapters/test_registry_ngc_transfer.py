@@ -286,7 +286,7 @@ def test_a_download_that_was_killed_goes_on_where_it_stopped(
     ngc: Ngc, blobs: BlobStore, tmp_path: Path
 ) -> None:
     # One range stops arriving; the others are written down.
-    ngc.stalls["sub/model.onnx"] = 10_000
+    ngc.faults.stalls["sub/model.onnx"] = 10_000
     command = [sys.executable, "-c", DRIVER, ngc.url, ngc.ca_file, str(tmp_path / "nimctl")]
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     process = subprocess.Popen(command, env={"PYTHONPATH": path, "PATH": os.environ["PATH"]})

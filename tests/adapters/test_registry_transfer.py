@@ -14,7 +14,7 @@ from nimctl.core.http import HttpOptions
 from nimctl.core.layout import Layout
 from nimctl.core.ports import Fetched, Registry
 from nimctl.core.refs import ModelRef
-from nimctl.registries.huggingface import HuggingFaceRegistry
+from nimctl.registries.huggingface import HubCache, HuggingFaceRegistry
 from nimctl.registries.local import LocalRegistry
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer import Transfer, TransferOptions
@@ -39,7 +39,8 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 
 def registry(hub: Hub, cache: Path | None = None) -> HuggingFaceRegistry:
-    return HuggingFaceRegistry(hub.endpoint, TOKEN, cache, HttpOptions(attempts=2, pause_s=0.0))
+    http = HttpOptions(attempts=2, pause_s=0.0)
+    return HuggingFaceRegistry(hub.endpoint, TOKEN, HubCache(cache), http)
 
 
 def fetch(one: Registry, ref: ModelRef, blobs: BlobStore) -> dict[str, Fetched]:

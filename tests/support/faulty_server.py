@@ -16,15 +16,18 @@ class Faults:
     """What goes wrong.
 
     `statuses` maps a kind of request, such as `api`, to the statuses of the next answers to it;
-    `cuts` maps a path to the number of body bytes after which the next answers end. `flips` maps a
-    path to the offset of a byte that is wrong in each answer. Each answer with a file waits for
-    `pause_s` seconds.
+    `cuts` maps a path to the number of body bytes after which the next answers end, `stalls` to the
+    number after which the next answer stops until the stand-in is closed. `flips` maps a path to
+    the offset of a byte that is wrong in each answer, `lengths` to the number of bytes that the
+    file still has. Each answer with a file waits for `pause_s` seconds.
     """
 
     statuses: dict[str, list[int]] = field(default_factory=dict)
     retry_after: str = "1"
     cuts: dict[str, list[int]] = field(default_factory=dict)
+    stalls: dict[str, int] = field(default_factory=dict)
     flips: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
     ignore_range: bool = False
     pause_s: float = 0.0
     wrong_content_range: bool = False
@@ -46,6 +49,7 @@ class Site:
     def __init__(self) -> None:
         self.faults = Faults()
         self.seen: list[Seen] = []
+        self.closing = threading.Event()
         self.body_bytes = 0
         self._counting = threading.Lock()
 
@@ -76,6 +80,7 @@ class Server(ThreadingHTTPServer, Generic[SiteT]):
         self._thread.start()
 
     def stop(self) -> None:
+        self.site.closing.set()
         self.shutdown()
         self._thread.join()
         self.server_close()
@@ -134,6 +139,7 @@ class Handler(BaseHTTPRequestHandler, Generic[SiteT]):
         if path in faults.flips:
             at = faults.flips[path]
             data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        data = data[: faults.lengths.get(path)]
         status, start, end = 200, 0, len(data)
         asked = _RANGE.fullmatch(self.headers.get("Range", ""))
         if asked and not faults.ignore_range:
@@ -147,10 +153,16 @@ class Handler(BaseHTTPRequestHandler, Generic[SiteT]):
         body = data[start:end]
         fixed = {"Accept-Ranges": "bytes", "Content-Length": str(len(body)), **headers}
         cuts = faults.cuts.get(path)
-        if cuts and self.command == "GET":
+        stalled = faults.stalls.pop(path, None) if self.command == "GET" else None
+        if stalled is not None:
+            body = body[:stalled]
+        elif cuts and self.command == "GET":
             body = body[: cuts.pop(0)]
-            self.close_connection = True
+        self.close_connection |= len(body) < int(fixed["Content-Length"])
         time.sleep(faults.pause_s)
         if self.command == "GET":
             self.server.site.count(len(body))
         self.answer(status, fixed, body)
+        if stalled is not None:
+            self.wfile.flush()
+            self.server.site.closing.wait(60)

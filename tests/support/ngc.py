@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -36,7 +35,6 @@ class BlobHandler(Handler[NgcSite]):
     """The object store: S3's manners."""
 
     name = "blob"
-    stall_bytes: int | None = None
 
     def answer_request(self) -> None:
         if self.has_planned_failure("blob"):
@@ -51,18 +49,8 @@ class BlobHandler(Handler[NgcSite]):
             self.answer(403, {}, b"the signature is unknown or has expired")
             return
         signed.uses -= 1
-        self.stall_bytes = ngc.stalls.pop(signed.path, None)
         etag = hashlib.md5(signed.data, usedforsecurity=False).hexdigest()
         self.answer_file(signed.path, signed.data, {"ETag": f'"{etag}"'})
-
-    def answer(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
-        if self.stall_bytes is None:
-            super().answer(status, headers, body)
-            return
-        super().answer(status, headers, body[: self.stall_bytes])
-        self.wfile.flush()
-        self.close_connection = True
-        self.server.site.closing.wait(60)
 
 
 class Resource(NamedTuple):
@@ -334,7 +322,6 @@ class Ngc(NgcSite):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.closing.set()
         self._api.stop()
         self._blobs.stop()
 

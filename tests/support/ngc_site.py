@@ -3,7 +3,6 @@
 import secrets
 import ssl
 import subprocess
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -116,9 +115,8 @@ class NgcSite(Site):
 
     `keys` maps each valid key to the organisations of its owner. A presigned URL is good for
     `signature_uses`; `page_size` caps what is asked for, and pages count from `first_page`.
-    `refuses_lists` stands for organisations that answer "Org contex missing". `stalls` maps a file
-    to the number of bytes after which its next answer stops until the stand-in is closed. Faults
-    are of the kinds `api`, `token`, `files`, `urls` and `blob`.
+    `refuses_lists` stands for organisations that answer "Org contex missing". Faults are of the
+    kinds `api`, `token`, `files`, `urls` and `blob`.
     """
 
     def __init__(self, certificate: Certificate) -> None:
@@ -132,10 +130,8 @@ class NgcSite(Site):
         self.first_page = 0
         self.storage: Storage = "V2"
         self.refuses_lists = False
-        self.stalls: dict[str, int] = {}
         self.signed: dict[str, Signed] = {}
         self.blob_url = ""
-        self.closing = threading.Event()
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.tls.load_cert_chain(*certificate)
         self.ca_file = certificate.certificate_file

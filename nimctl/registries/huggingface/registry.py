@@ -8,44 +8,42 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
 
 from nimctl import __version__
 from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError, UsageError
-from nimctl.core.facts import Artifact, DigestAlgorithm, File
+from nimctl.core.facts import Artifact, File
 from nimctl.core.http import HttpOptions, origin, refusal
 from nimctl.core.names import checked_digest, enumerated, near, safe_paths
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef
 from nimctl.core.selection import selected
 from nimctl.http import library_client
+from nimctl.registries.huggingface.cache import Entry, HubCache, hub_file
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-_RESOLVE_PATH = re.compile(r"/([^/]+/[^/]+)/resolve/")
 _TOKEN = re.compile(r"[!-~]+")
 
 
 class HuggingFaceRegistry:
     """Models on a Hub; `token` goes to `endpoint` only.
 
-    Files in the user's Hugging Face cache, `cache_dir`, are located there.
+    Files in the user's `cache` are located there too.
     """
 
     def __init__(
         self,
         endpoint: str = "https://huggingface.co",
         token: str | None = None,
-        cache_dir: Path | None = None,
+        cache: HubCache | None = None,
         http: HttpOptions | None = None,
     ) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._token = token
-        self._cache_dir = cache_dir
+        self._cache = cache or HubCache(None)
         self._http = http or HttpOptions()
 
     def resolve(self, ref: ModelRef) -> Artifact:
@@ -65,12 +63,12 @@ class HuggingFaceRegistry:
             commit, entries = _look_up(api, ref)
         chosen = selected(ref, entries)
         safe_paths(entry.path for entry in chosen)
-        files = tuple(self._file(ref.path, commit, entry) for entry in chosen)
+        files = tuple(hub_file(self._endpoint, ref.path, commit, _entry(one)) for one in chosen)
         return Artifact(reference=str(ref), revision=commit, files=files)
 
     def locate(self, file: File) -> Location:
         """Say where a file is: on the Hub, and in the user's cache if it is there."""
-        cached = self._cached(file)
+        cached = self._cache.find(file)
         is_ours = origin(file.url) == origin(self._endpoint)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token and is_ours else {}
         return Location(url=file.url, headers=headers, cached=cached.as_uri() if cached else None)
@@ -104,35 +102,6 @@ class HuggingFaceRegistry:
             raise _nonsense(self._endpoint, error) from error
         finally:
             library.close_session()
-
-    def _file(self, repository: str, commit: str, entry: "RepoFile") -> File:
-        algorithm: DigestAlgorithm = "sha256" if entry.lfs else "git-sha1"
-        digest = checked_digest(algorithm, entry.lfs.sha256 if entry.lfs else entry.blob_id)
-        return File(
-            path=entry.path,
-            url=f"{self._endpoint}/{repository}/resolve/{commit}/{quote(entry.path)}",
-            size=entry.size,
-            etag=digest,
-            digests={algorithm: digest},
-        )
-
-    def _cached(self, file: File) -> Path | None:
-        """The file in the user's cache: `models--ORG--NAME/blobs/DIGEST`.
-
-        The digest is the sha256 of an LFS file and the git blob id of any other; see
-        https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
-        """
-        named = _RESOLVE_PATH.search(urlsplit(file.url).path)
-        digest = file.digests.get("git-sha1", file.sha256)
-        if self._cache_dir is None or not named or digest is None:
-            return None
-        directory = "--".join(["models", *named[1].split("/")])
-        blob = self._cache_dir / directory / "blobs" / digest
-        try:
-            is_whole = blob.is_file() and blob.stat().st_size == file.size
-        except OSError:
-            return None  # somebody else's cache
-        return blob.absolute() if is_whole else None
 
     def _refusal(
         self, repository: str, url: str, status: int, headers: Mapping[str, str]
@@ -181,6 +150,10 @@ class HuggingFaceRegistry:
             hint=f"accept the licence at {page}, then set HF_TOKEN "
             f"(make one at {self._endpoint}/settings/tokens)",
         )
+
+
+def _entry(file: "RepoFile") -> Entry:
+    return Entry(file.path, file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)
 
 
 def _look_up(api: "HfApi", ref: ModelRef) -> tuple[str, list["RepoFile"]]:
