@@ -11,7 +11,7 @@ from nimctl.core.events import Emit, Finished, Started
 from nimctl.core.facts import Artifact, File, Inventory
 from nimctl.core.plan import Plan, Step
 from nimctl.core.refs import ModelRef
-from nimctl.core.reports import Damage, PruneReport, VerifyReport
+from nimctl.core.reports import ByteRange, Damage, PruneReport, VerifyReport
 from nimctl.tools import Tools
 
 
@@ -34,10 +34,10 @@ def verify(refs: Iterable[ModelRef], tools: Tools, emit: Emit) -> VerifyReport:
 
 
 def repair(report: VerifyReport, tools: Tools, emit: Emit) -> None:
-    """Fetch damaged files again, and only these; damaged engines go and are built when needed."""
+    """Fetch again what is damaged, and only that; damaged engines go and are built when needed."""
     for damage in report.damaged:
         if damage.engine is None:
-            tools.blobs.remove(damage.sha256)
+            _make_way(damage.sha256, tools)
         elif tools.engines.find(damage.engine) is not None:
             tools.engines.remove(damage.engine)
     steps = tuple(_fetches(report, tools))
@@ -69,6 +69,12 @@ def prune(tools: Tools, *, unfinished: bool, remove: bool) -> PruneReport:
     )
 
 
+def _make_way(sha256: str, tools: Tools) -> None:
+    """Leave of a damaged blob what is good, where that is known, and else nothing."""
+    if tools.blobs.has(sha256) and not tools.transfer.reopen(sha256):
+        tools.blobs.remove(sha256)
+
+
 def _fetches(report: VerifyReport, tools: Tools) -> Iterator[Step]:
     references = sorted({one.reference for one in report.damaged if one.engine is None})
     for reference in references:
@@ -86,8 +92,13 @@ def _damaged_blobs(artifacts: list[Artifact], tools: Tools, emit: Emit) -> Itera
             emit(Finished(task=file.path, note=state))
             if state != "sound":
                 sha256 = file.sha256 or ""
+                bad = tools.transfer.damaged_pieces(sha256) if state == "damaged" else ()
                 yield Damage(
-                    reference=artifact.reference, path=file.path, sha256=sha256, state=state
+                    reference=artifact.reference,
+                    path=file.path,
+                    sha256=sha256,
+                    state=state,
+                    ranges=tuple(ByteRange(start=one.start, end=one.end) for one in bad),
                 )
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     "verify",
     help="""Read stored files again and compare them with their digests.
 
-Without MODEL, all models. --repair fetches what is damaged again, and only that; a damaged engine
-is removed and built when it is needed.""",
+Without MODEL, all models. --repair fetches what is damaged again, and only that: of a file that
+came in ranges the damaged ranges. A damaged engine is removed and built when it is needed.""",
 )
 @click.argument("models", metavar="[MODEL…]", nargs=-1, shell_complete=complete_model)
 @click.option("--repair", is_flag=True, help="Fetch damaged files again.")
@@ -53,5 +53,8 @@ def _lines(report: "VerifyReport") -> "Iterator[str]":
 
     for one in report.damaged:
         where = f"engine {one.engine[:12]} of {one.reference}" if one.engine else one.reference
-        yield f"{one.state}: {one.path} ({where})" + (", repaired" if report.repaired else "")
+        repaired = ", repaired" if report.repaired else ""
+        yield f"{one.state}: {one.path} ({where}){repaired}"
+        for part in one.ranges:
+            yield f"  bytes {part.start:,} to {part.end:,}"
     yield f"{report.files_checked} files, {size(report.bytes_checked)} read"

@@ -29,6 +29,10 @@ class Layout(Value):
         """The one copy of a verified file."""
         return self.root / "blobs" / "sha256" / sha256[:2] / sha256
 
+    def checksums(self, sha256: str) -> Path:
+        """The CRC-32 of each range of a blob that came in ranges."""
+        return self.root / "blobs" / "crc32" / sha256[:2] / f"{sha256}.json"
+
     def partial(self, transfer: str) -> Path:
         """A file of an unfinished transfer: ID.part, ID.state; or a directory of its own."""
         return self.root / "blobs" / "partial" / transfer

@@ -158,13 +158,24 @@ class PushReport(Value):
     size_bytes: int
 
 
+class ByteRange(Value):
+    """Bytes `start` to `end` (exclusive) of a file."""
+
+    start: int
+    end: int
+
+
 class Damage(Value):
-    """A file that is not what it was: `state` is `damaged` or `missing`; `engine` is its key."""
+    """A file that is not what it was: `state` is `damaged` or `missing`; `engine` is its key.
+
+    `ranges` are where a damaged file is, as far as that is known: only they are fetched again.
+    """
 
     reference: str
     path: str
     sha256: str
     state: str
+    ranges: tuple[ByteRange, ...] = ()
     engine: str | None = None
 
 

@@ -60,6 +60,7 @@ class BlobStore:
     def remove(self, sha256: str) -> None:
         """Remove the blob if it is there."""
         self.path(sha256).unlink(missing_ok=True)
+        self.layout.checksums(sha256).unlink(missing_ok=True)
 
     def check(self, sha256: str) -> bool:
         """Read the whole blob again and tell whether it still is what its name says.

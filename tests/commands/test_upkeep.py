@@ -1,10 +1,15 @@
 """`verify`, `prune`, and the lock file."""
 
 import json
+import os
+import random
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Run, words
+from fileserver import Fault, FileServer, Ranges, Served
 
 import nimctl
 from nimctl.core.layout import Layout
@@ -50,6 +55,129 @@ def test_damage_is_named_and_repaired_by_fetching_only_that(run: Run) -> None:
     assert fetched - reused == {"model.safetensors", "tokenizer.json"}
     assert run("verify").code == 0
     assert weights.read_bytes() == (DEMO / "model.safetensors").read_bytes()
+
+
+RANGE_BYTES = 64 * 1024
+WEIGHTS = random.Random(4).randbytes(20 * RANGE_BYTES + 100)
+
+
+@pytest.fixture
+def files() -> Iterator[FileServer]:
+    with FileServer() as server:
+        yield server
+
+
+def pull_in_ranges(run: Run, files: FileServer, served: Served | None = None) -> tuple[str, Path]:
+    """Pull a file of many ranges; its reference, and its blob."""
+    url = files.put("m.gguf", served or Served(WEIGHTS))
+    pulled = run("pull", url, "--range-size", "64K", "--json")
+    assert pulled.code == 0, pulled
+    files.body_bytes = 0
+    return url, Path(pulled.json["files"][0]["path"])
+
+
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_of_a_file_that_came_in_ranges_only_the_damaged_ones_are_named_and_fetched(
+    run: Run, files: FileServer, layout: Layout, tmp_path: Path, *, is_linked: bool
+) -> None:
+    url, blob = pull_in_ranges(run, files)
+    if is_linked:  # as in a model's directory
+        (tmp_path / "linked").hardlink_to(blob)
+    flip_a_byte(blob, at=10)
+    flip_a_byte(blob, at=3 * RANGE_BYTES)
+    damaged = [[0, RANGE_BYTES], [3 * RANGE_BYTES, 4 * RANGE_BYTES]]
+
+    [found] = run("verify", url, "--json").json["damaged"]
+    assert [list(one.values()) for one in found["ranges"]] == damaged
+    assert files.body_bytes == 0
+    fixed = run("verify", url, "--repair")
+    assert fixed.code == 0, fixed
+    assert "bytes 196,608 to 262,144" in fixed.out
+
+    assert blob.read_bytes() == WEIGHTS
+    assert blob.stat().st_mode & 0o777 == 0o444
+    assert files.body_bytes == 2 * RANGE_BYTES
+    assert list((layout.root / "blobs" / "partial").iterdir()) == []
+    if is_linked:
+        assert (tmp_path / "linked").read_bytes() != WEIGHTS  # whoever has it open sees no change
+    # It can be done again: the checksums of all ranges are known as before.
+    flip_a_byte(blob, at=5 * RANGE_BYTES)
+    assert run("verify", "--repair").code == 0
+    assert files.body_bytes == 3 * RANGE_BYTES
+    assert blob.read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("length", [5 * RANGE_BYTES + 10, len(WEIGHTS) + 10])
+def test_a_file_of_another_length_is_completed_or_cut(
+    run: Run, files: FileServer, length: int
+) -> None:
+    url, blob = pull_in_ranges(run, files)
+    blob.chmod(0o644)
+    os.truncate(blob, length)
+    assert run("verify", url, "--repair").code == 0
+    assert blob.read_bytes() == WEIGHTS
+    assert files.body_bytes == max(0, len(WEIGHTS) - 5 * RANGE_BYTES) * (length < len(WEIGHTS))
+
+
+@pytest.mark.parametrize("ranges", ["ignored", "wrong", "unsatisfiable"])
+def test_a_server_that_does_no_ranges_any_more_sends_the_whole_file(
+    run: Run, files: FileServer, ranges: Ranges
+) -> None:
+    url, blob = pull_in_ranges(run, files)
+    files.put("m.gguf", Served(WEIGHTS, ranges=ranges))
+    flip_a_byte(blob)
+    assert run("verify", url, "--repair").code == 0
+    assert blob.read_bytes() == WEIGHTS
+    assert files.body_bytes >= len(WEIGHTS)
+
+
+def test_without_checksums_of_its_ranges_a_file_is_fetched_whole(
+    run: Run, files: FileServer, layout: Layout
+) -> None:
+    url, blob = pull_in_ranges(run, files)
+    layout.checksums(blob.name).unlink()
+    flip_a_byte(blob)
+    [found] = run("verify", url, "--json").json["damaged"]
+    assert found["ranges"] == []
+    assert run("verify", url, "--repair").code == 0
+    assert (blob.read_bytes(), files.body_bytes) == (WEIGHTS, len(WEIGHTS))
+
+
+def test_damage_that_the_checksums_do_not_show_is_mended_all_the_same(
+    run: Run, files: FileServer, layout: Layout
+) -> None:
+    url, blob = pull_in_ranges(run, files)
+    flip_a_byte(blob)
+    damaged = blob.read_bytes()
+    checksums = layout.checksums(blob.name)
+    state = json.loads(checksums.read_text())
+    for piece in state["pieces"]:
+        piece[2] = zlib.crc32(damaged[piece[0] : piece[1]])
+    checksums.write_text(json.dumps(state))
+    assert run("verify", url, "--repair").code == 0
+    assert blob.read_bytes() == WEIGHTS
+
+
+def test_a_repair_that_fails_loses_nothing_and_is_completed_by_a_pull(
+    run: Run, files: FileServer
+) -> None:
+    url, blob = pull_in_ranges(run, files)
+    flip_a_byte(blob)
+    files.put("m.gguf", Served(WEIGHTS, faults=[Fault("status", status=404)]))
+    assert run("verify", url, "--repair").code == 3
+    assert not blob.exists()
+    files.put("m.gguf", Served(WEIGHTS))
+    files.body_bytes = 0
+    assert run("pull", url).code == 0
+    assert blob.read_bytes() == WEIGHTS
+    assert files.body_bytes <= RANGE_BYTES + 1  # and a probe for the size
+
+
+def test_checksums_go_with_their_file(run: Run, files: FileServer, layout: Layout) -> None:
+    url, blob = pull_in_ranges(run, files)
+    assert layout.checksums(blob.name).exists()
+    run("rm", url)
+    assert not layout.checksums(blob.name).exists()
 
 
 def test_a_damaged_engine_goes_and_is_built_again(run: Run) -> None:

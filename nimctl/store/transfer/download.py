@@ -136,9 +136,10 @@ class Download:
         Raises:
             DiskFullError: There is no room even for that.
         """
-        self.part.save(self._state, durably=durably)
+        self.part.save(self.state, durably=durably)
 
-    def _state(self) -> State:
+    def state(self) -> State:
+        """What is there."""
         with self._lock:
             validator = self.identity.validator
             return State(size=self.size, validator=validator, pieces=self.ledger.pieces)

@@ -4,6 +4,7 @@ import time
 
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.download import Download
+from nimctl.store.transfer.mending import keep_checksums
 from nimctl.store.transfer.queue import Queue
 from nimctl.store.transfer.receipt import Receipt
 
@@ -44,13 +45,18 @@ class Keeper:
         if not verified:
             return
         for download, sha256 in verified:
-            if download.needs_receipt:
-                Receipt(download.part.path).write(sha256)
+            self._note(download, sha256)
         staged = (download.staged(sha256) for download, sha256 in verified)
         self._blobs.adopt_all([one for files in staged for one in files])
         for download, _ in verified:
             download.settle()
         self._queue.settle(verified)
+
+    def _note(self, download: Download, sha256: str) -> None:
+        if download.needs_receipt:
+            Receipt(download.part.path).write(sha256)
+        if not download.following:
+            keep_checksums(self._blobs.layout, sha256, download.state())
 
     def _save(self, download: Download) -> None:
         done_bytes = download.ledger.done_bytes

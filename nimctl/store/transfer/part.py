@@ -28,6 +28,11 @@ def part_path(layout: Layout, transfer_id: str) -> Path:
     return layout.partial(transfer_id).with_suffix(".part")
 
 
+def state_path(part: Path) -> Path:
+    """Where the state of a part file is."""
+    return part.with_suffix(_STATE)
+
+
 def remove_leftovers(part: Path) -> None:
     """Remove what a process left that was killed when it had just given the file its name."""
     Receipt(part).remove()
@@ -51,7 +56,7 @@ class Part:
         self.path = lock.path
         self._lock = lock
         self._descriptor = lock.descriptor
-        self._state = lock.path.with_suffix(_STATE)
+        self._state = state_path(lock.path)
         self._new_state = lock.path.with_suffix(_NEW_STATE)
         self._has_state = True
         self._reserved = 0

@@ -9,9 +9,11 @@ from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.client import Network
 from nimctl.store.transfer.download import Download
 from nimctl.store.transfer.follower import MakeFollower
+from nimctl.store.transfer.mending import damaged_pieces, reopen
 from nimctl.store.transfer.options import TransferOptions
 from nimctl.store.transfer.part import Part, part_path, remove_leftovers
 from nimctl.store.transfer.peek import peek
+from nimctl.store.transfer.ranges import Piece
 from nimctl.store.transfer.route import Locate, Route
 from nimctl.store.transfer.run import run
 from nimctl.store.transfer.state import transfer_id
@@ -66,6 +68,19 @@ class Transfer:
                 part.discard()
             elif id_ in there:
                 remove_leftovers(path)
+
+    def damaged_pieces(self, sha256: str) -> tuple[Piece, ...]:
+        """Which pieces of a damaged blob are; none where that is not known."""
+        return damaged_pieces(self._blobs, sha256)
+
+    def reopen(self, sha256: str) -> bool:
+        """Have the next fetch bring only what is damaged of a blob; returns whether it will.
+
+        Raises:
+            FileNotFoundError: There is no such blob.
+            DiskFullError: There is no room.
+        """
+        return reopen(self._blobs, sha256)
 
     def peek(self, file: File, locate: Locate, *, limit_bytes: int = 2**20) -> bytes:
         """Read a small file without storing it; verified if it has digests.
