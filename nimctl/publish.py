@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 
 from nimctl import stored
-from nimctl.core.engine import SIDECAR, Engine
+from nimctl.core.engine import SIDECAR, Engine, chosen
 from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import PushReport
 from nimctl.registries.oci import OciPublisher
-from nimctl.registries.oci.modelpack import ModelDescription, ModelFile
+from nimctl.registries.oci.modelpack import ModelDescription, ModelFile, weights_format
 from nimctl.tools import Tools
 
-_ENGINE_KEY = "org.nimctl.engine.key"
+_ENGINE_NOTE = "org.nimctl.engine."
+_ENGINE_FORMATS = {"llama_cpp": "gguf"}
 
 
 def push_model(ref: ModelRef, target: ModelRef, tools: Tools, emit: Emit) -> PushReport:
@@ -31,36 +32,45 @@ def push_model(ref: ModelRef, target: ModelRef, tools: Tools, emit: Emit) -> Pus
             hint="name one of them instead",
         )
     artifact = artifacts[0]
-    description = ModelDescription(
-        name=ref.short_name, revision=artifact.revision, source_url=artifact.reference
-    )
     files = _model_files(artifact, tools)
+    description = ModelDescription(
+        name=ref.short_name,
+        revision=artifact.revision,
+        source_url=artifact.reference,
+        format=weights_format(file.path for file in files),
+    )
     digest = _publisher(target, tools).push(files, target, description, emit)
     return _report(target, digest, files)
 
 
 def push_engine(
-    ref: ModelRef, precision: str, target: ModelRef, tools: Tools, emit: Emit
+    ref: ModelRef, which: str, target: ModelRef, tools: Tools, emit: Emit
 ) -> PushReport:
-    """Push a built engine with the sidecar that says what it depends on.
+    """Push a built engine, with the sidecar that says what it depends on.
+
+    `which` is its precision, or the beginning of its key.
 
     Raises:
         NotFoundError: It was not built.
-        UsageError: The target is no OCI reference.
+        UsageError: The target is no OCI reference, or several engines are meant.
     """
-    engines = stored.inspect_model(ref, tools).engines
-    engine = next((one for one in engines if one.recipe.precision == precision), None)
-    if engine is None:
-        raise NotFoundError(
-            f"there is no {precision} engine of {ref} in the store",
-            hint=f"nimctl build-engine {ref} --precision {precision}",
-        )
+    engine = chosen(stored.inspect_model(ref, tools).engines, which, str(ref))
+    recipe = engine.recipe
     description = ModelDescription(
-        name=ref.short_name, source_url=engine.reference, format="gguf", quantization=precision
+        name=ref.short_name,
+        source_url=engine.reference,
+        format=_ENGINE_FORMATS.get(recipe.backend, recipe.backend),
+        quantization=recipe.precision,
     )
     files = _engine_files(engine, tools)
-    keyed = {_ENGINE_KEY: engine.key}
-    digest = _publisher(target, tools).push(files, target, description, emit, annotations=keyed)
+    facts = {
+        "key": engine.key,
+        "builder": recipe.builder,
+        "gpu": recipe.gpu,
+        "compute-capability": recipe.compute_capability,
+    }
+    notes = {f"{_ENGINE_NOTE}{name}": value for name, value in facts.items() if value}
+    digest = _publisher(target, tools).push(files, target, description, emit, annotations=notes)
     return _report(target, digest, files)
 
 

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     "push",
     help="""Push a stored model to an OCI registry, as a CNCF ModelPack artifact.
 
-TARGET is oci://HOST/REPOSITORY:TAG. With --engine, the built engine of that precision is pushed
-instead of the model's files. Logins of docker and podman are used, and those of nimctl login.""",
+TARGET is oci://HOST/REPOSITORY:TAG. With --engine, the built engine of that precision, or whose key
+begins so, is pushed instead of the model's files. Logins of docker and podman are used, and those
+of nimctl login.""",
 )
 @model_argument
 @click.argument("target", metavar="TARGET")
-@click.option("--engine", metavar="PRECISION", help="Push the built engine, such as q8_0.")
+@click.option("--engine", metavar="PRECISION|KEY", help="Push the built engine, such as q8_0.")
 @output_options
 @click.pass_obj
 def command(

@@ -1,7 +1,9 @@
 """What an engine depends on, and the key that this gives."""
 
 import hashlib
+from collections.abc import Iterable
 
+from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.value import Value, canonical_json
 
 # What is written beside an engine's files.
@@ -63,3 +65,31 @@ class Engine(Value):
     def size(self) -> int:
         """Bytes of its files together."""
         return sum(file.size for file in self.files)
+
+
+def chosen(engines: Iterable[Engine], which: str, model: str) -> Engine:
+    """The engine of a model that a precision or the beginning of a key means.
+
+    Raises:
+        NotFoundError: There is none.
+        UsageError: There are several.
+    """
+    found = [one for one in engines if one.recipe.precision == which or one.key.startswith(which)]
+    if not found:
+        raise NotFoundError(
+            f"there is no engine {which} of {model} in the store",
+            hint=f"nimctl build-engine {model} --precision {which}",
+        )
+    if len(found) > 1:
+        raise UsageError(
+            f"{model} has {len(found)} engines that `{which}` may mean",
+            cause="they are " + ", ".join(map(_shown, found)),
+            hint=f"name one by the beginning of its key, such as {found[0].key[:12]}",
+        )
+    return found[0]
+
+
+def _shown(engine: Engine) -> str:
+    recipe = engine.recipe
+    parts = (recipe.backend, recipe.gpu, recipe.precision, f"tp{recipe.tp}", f"pp{recipe.pp}")
+    return f"{engine.key[:12]} ({'-'.join(part for part in parts if part)})"

@@ -1,12 +1,14 @@
 """`push` and `pull` against a real registry daemon."""
 
 import io
+import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Run, words
-from registry_daemon import PASSWORD, USER, RegistryDaemon
+from registry_daemon import OCI_MANIFEST, PASSWORD, USER, RegistryDaemon
 
 import nimctl
 
@@ -50,9 +52,19 @@ def test_a_pushed_engine_is_served_without_a_build(
 ) -> None:
     run("build-engine", "capitals-demo", "--precision", "q8_0")
     target = f"oci://{registry.host}/engines/demo:q8"
+    [engine] = run("inspect", "capitals-demo", "--json").json["engines"]
+    by_key = run("push", "capitals-demo", target, "--engine", engine["key"][:12], "--json")
     pushed = run("push", "capitals-demo", target, "--engine", "q8_0", "--json")
     assert pushed.code == 0, pushed
     assert set(pushed.json["files"]) == {"model.gguf", "engine.json"}
+    assert by_key.json == pushed.json
+    request = urllib.request.Request(
+        f"{registry.url}/v2/engines/demo/manifests/q8", headers={"Accept": OCI_MANIFEST}
+    )
+    with urllib.request.urlopen(request) as answer:
+        notes = json.load(answer)["annotations"]
+    assert notes["org.nimctl.engine.key"] == engine["key"]
+    assert notes["org.nimctl.engine.builder"] == engine["recipe"]["builder"]
     environ["NIMCTL_HOME"] = str(tmp_path / "elsewhere")
     served = run("serve", target, "-d", "-p", "auto", "--json")
     assert served.code == 0, served

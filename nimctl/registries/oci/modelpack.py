@@ -4,7 +4,8 @@ https://github.com/modelpack/model-spec/blob/main/docs/spec.md and config.md
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -121,6 +122,14 @@ def kind(path: str) -> str:
     if name.endswith(_CODE):
         return "code"
     return "dataset" if name.endswith(_DATA) else "weight.config"
+
+
+def weights_format(paths: Iterable[str]) -> str | None:
+    """The format that most of a model's weights have, by their endings; None without weights."""
+    endings = Counter(
+        PurePosixPath(path).suffix.removeprefix(".") for path in paths if kind(path) == "weight"
+    )
+    return endings.most_common(1)[0][0] if endings else None
 
 
 def _layer(file: ModelFile) -> dict[str, Any]:
