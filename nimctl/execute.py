@@ -17,6 +17,8 @@ from nimctl.core.plan import (
     Build,
     Configure,
     Fetch,
+    FillCache,
+    FillStore,
     Launch,
     LaunchContainer,
     Plan,
@@ -62,6 +64,10 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             emit(Started(task="attach", title=f"attaching engine {key[:12]}"))
             inside = Path(step.directory) / engine_directory(step.recipe.backend)
             tools.models.attach(tools.engines.path(key), inside)
+        case FillCache() | FillStore():
+            emit(Started(task="fill", title=f"laying out {step.directory}"))
+            _fill(step, tools)
+            emit(Finished(task="fill"))
         case PullImage():
             login = tools.registries.image_login(step.image)
             tools.containers.pull(step.image, emit, platform=step.platform, login=login)
@@ -78,6 +84,26 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case _:
             assert_never(step)
     return outcome
+
+
+def _fill(step: FillCache | FillStore, tools: Tools) -> None:
+    directory = Path(step.directory)
+    if isinstance(step, FillStore):
+        tools.nim_cache.fill_store(directory, step.profile, _digests(step, tools))
+        return
+    for model in step.models:
+        tools.nim_cache.fill(directory, model, _pinned(model.reference, tools))
+
+
+def _digests(step: FillStore, tools: Tools) -> dict[str, str]:
+    """The sha256 of what goes to each path."""
+    references = {file.reference for file in step.files}
+    known = {
+        (reference, file.path): file.sha256 or ""
+        for reference in references
+        for file in _pinned(reference, tools).files
+    }
+    return {file.path: known[file.reference, file.file] for file in step.files}
 
 
 def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:

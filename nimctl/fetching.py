@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nimctl.core.archives import settled
+from nimctl.core.archives import archives_in, settled
 from nimctl.core.decide import fetch_step
 from nimctl.core.events import Emit, Event, Finished, Noted, Started
 from nimctl.core.facts import Artifact, File, Inventory, carry_digests
@@ -13,7 +13,7 @@ from nimctl.core.findings import Finding
 from nimctl.core.plan import Fetch
 from nimctl.core.ports import Fetched
 from nimctl.core.refs import ModelRef
-from nimctl.core.reports import Outcome
+from nimctl.core.reports import Brought, Outcome
 from nimctl.tools import Tools
 
 if TYPE_CHECKING:
@@ -36,13 +36,24 @@ def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         findings = _inspect(artifact, tools, emit)
         tools.artifacts.pin(ref, artifact)
         tools.transfer.forget(files, step.unpack)
-    return msgspec.structs.replace(outcome, artifact=artifact, fetched=fetched, findings=findings)
+    brought = Brought(artifact=artifact, fetched=fetched)
+    return msgspec.structs.replace(
+        outcome,
+        brought=(*outcome.brought, brought),
+        findings=(*outcome.findings, *findings),
+    )
 
 
 def _as_of_now(step: Fetch, pinned: Artifact | None, tools: Tools) -> Fetch:
     """The step with what another process may have fetched since it was planned."""
     if pinned is None:
         return step
+    if archives_in(step.artifact) and not step.unpack:
+        # They are wanted as they are.
+        artifact = carry_digests(step.artifact, pinned)
+        held = tools.blobs.among(artifact.files)
+        missing = tuple(file for file in artifact.files if file.sha256 not in held)
+        return msgspec.structs.replace(step, artifact=artifact, missing=missing)
     artifact = settled(carry_digests(step.artifact, pinned), pinned)
     inventory = Inventory(blobs=tools.blobs.among(artifact.files))
     return fetch_step(step.reference, artifact, inventory)

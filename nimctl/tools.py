@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nimctl.store.blobs import BlobStore
     from nimctl.store.engines import EngineStore
     from nimctl.store.modelstore import ModelStore
+    from nimctl.store.nimcache import NimCache
     from nimctl.store.transfer import Transfer
     from nimctl.store.unpack import Unpacker
 
@@ -91,6 +92,13 @@ class Tools:
         from nimctl.store.modelstore import ModelStore
 
         return ModelStore(self.layout, self.blobs)
+
+    @cached_property
+    def nim_cache(self) -> "NimCache":
+        """Lays files out for NIM's containers."""
+        from nimctl.store.nimcache import NimCache
+
+        return NimCache(self.layout, self.blobs)
 
     @cached_property
     def transfer(self) -> "Transfer":

@@ -24,6 +24,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 WIDTH = 100
 DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "pull": (reports.PullReport, "`pull --json`"),
+    "pull-profile": (reports.ProfilePullReport, "`pull --manifest --json`"),
     "build-engine": (reports.BuildReport, "`build-engine --json`"),
     "serve": (reports.ServeReport, "`serve --json`"),
     "list-profiles": (profile_reports.ProfileList, "`list-profiles MODEL --json`"),

@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 
 def show(plan: "Plan", tools: "Tools", output: "Output") -> None:
     """Print a plan: as a shell script, or as it is with `--json`."""
-    output.data(plan, lambda: script(plan, tools.python))
+    output.data(plan, lambda: script(plan, tools.python, tools.layout))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from nimctl.cli.options import (
+    complete_model,
     dry_run_option,
-    model_argument,
+    manifest_options,
     offline_option,
     output_options,
     parse_reference,
@@ -17,9 +18,9 @@ from nimctl.cli.options import (
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
-    from nimctl.core.lock import Lock
+    from nimctl.core.nim_manifest import ManifestSource
     from nimctl.core.profile import Wish
-    from nimctl.core.reports import Outcome, PullReport
+    from nimctl.core.requests import PullRequest
     from nimctl.settings import Settings
     from nimctl.tools import Tools
 
@@ -49,9 +50,10 @@ class _Bytes(click.ParamType[int]):
 MODEL is a catalogue name (nimctl list-profiles shows them), hf://ORG/REPO[@REVISION][?include=GLOB],
 ngc://ORG[/TEAM]/MODEL[:VERSION], oci://HOST/REPOSITORY[:TAG], ollama://NAME[:TAG],
 s3://BUCKET/PREFIX, https://…[#sha256=HEX], or file:///PATH. An interrupted download goes on where
-it stopped.""",
+it stopped. With --manifest, --endpoint or --image instead, the files of one profile of a NIM are
+laid out in NIM's cache as well.""",
 )
-@model_argument
+@click.argument("model", metavar="[MODEL]", required=False, shell_complete=complete_model)
 @click.option("--include", multiple=True, metavar="GLOB", help="Only these files.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Not these files.")
 @click.option("--connections", type=click.IntRange(1, 64), help="Connections at once; default 8.")
@@ -75,6 +77,19 @@ it stopped.""",
     show_default=True,
     help="The lock file.",
 )
+@manifest_options()
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="NIM's cache; default $LOCAL_NIM_CACHE, $NIM_CACHE_PATH or ~/.cache/nim.",
+)
+@click.option(
+    "--model-store",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="A directory for the profile's files alone, instead of the cache or beside it.",
+)
 @wish_options
 @offline_option
 @dry_run_option
@@ -83,7 +98,7 @@ it stopped.""",
 def command(
     settings: "Settings",
     /,
-    model: str,
+    model: str | None,
     *,
     wish: "Wish",
     include: tuple[str, ...],
@@ -94,88 +109,82 @@ def command(
     lock: bool,
     locked: bool,
     lock_file: Path,
+    manifest: "ManifestSource | None",
+    pull_image: bool,
+    cache: str | None,
+    model_store: str | None,
     offline: bool,
     dry_run: bool,
     output: "Output",
 ) -> None:
     """Argv to request, request to plan, plan to outcome, outcome to words."""
-    from nimctl import api, execute
-    from nimctl.cli.dry_run import show
-    from nimctl.cli.units import size
+    from nimctl.cli import pull_profile
+    from nimctl.cli.locks import read_lock
+    from nimctl.core.errors import UsageError
     from nimctl.core.requests import PullRequest, TransferLimits
     from nimctl.tools import Tools
 
-    request = PullRequest(
-        ref=parse_reference(model).narrowed(include, exclude),
-        wish=wish,
-        lock=_read_lock(lock_file) if locked else None,
-    )
+    locked_to = read_lock(lock_file) if locked else None
+    to = lock_file if lock else None
     limits = TransferLimits(connections=connections, max_rate=max_rate, range_bytes=range_bytes)
     with Tools(settings, offline=offline, limits=limits) as tools:
-        plan = api.plan_pull(request, tools)
-        if dry_run:
-            show(plan, tools, output)
+        if manifest is not None:
+            if model or include or exclude:
+                raise UsageError(
+                    "a manifest says itself what to pull",
+                    hint="leave MODEL, --include and --exclude out",
+                )
+            asked = pull_profile.Asked(manifest, pull_image, wish, locked_to, cache, model_store)
+            found = pull_profile.find(asked, tools, output)
+            pull_profile.pull(found, tools, output, dry_run=dry_run, lock_file=to)
             return
-        with output.progress() as progress:
-            outcome = execute.run(plan, tools, progress)
-        report = _report(model, outcome, tools)
-    if lock:
-        _write_lock(lock_file, outcome)
+        if model is None:
+            raise UsageError("nothing says what to pull", hint="nimctl pull MODEL, or --manifest")
+        if cache or model_store:
+            raise UsageError("--cache and --model-store go with a manifest", hint="--manifest FILE")
+        ref = parse_reference(model).narrowed(include, exclude)
+        request = PullRequest(ref=ref, wish=wish, lock=locked_to)
+        _pull(model, request, tools, output, dry_run=dry_run, lock_file=to)
+
+
+def _pull(
+    model: str,
+    request: "PullRequest",
+    tools: "Tools",
+    output: "Output",
+    *,
+    dry_run: bool,
+    lock_file: Path | None,
+) -> None:
+    from nimctl import api, execute
+    from nimctl.cli.dry_run import show
+    from nimctl.cli.locks import write_lock
+    from nimctl.cli.pulled import pulled_files
+    from nimctl.cli.units import size
+    from nimctl.core.reports import PullReport
+
+    plan = api.plan_pull(request, tools)
+    if dry_run:
+        show(plan, tools, output)
+        return
+    with output.progress() as progress:
+        outcome = execute.run(plan, tools, progress)
+    if lock_file:
+        write_lock(lock_file, outcome)
+    (brought,) = outcome.brought  # a pull plan has one fetch
+    report = PullReport(
+        model=model,
+        reference=brought.artifact.reference,
+        revision=brought.artifact.revision,
+        files=pulled_files(brought, tools.layout),
+        findings=outcome.findings,
+        bytes_fetched=sum(one.bytes_fetched for one in brought.fetched),
+        bytes_reused=sum(one.bytes_reused for one in brought.fetched),
+    )
     output.data(
         report,
         lambda: [
             f"{report.reference}: {len(report.files)} verified",
             f"{size(report.bytes_fetched)} fetched, {size(report.bytes_reused)} were there",
         ],
-    )
-
-
-def _read_lock(path: Path) -> "Lock":
-    from nimctl import documents
-    from nimctl.core.errors import NotFoundError
-    from nimctl.core.lock import Lock
-
-    lock = documents.read(path, Lock)
-    if lock is None:
-        raise NotFoundError(f"there is no lock file {path}", hint="nimctl pull MODEL --lock")
-    return lock
-
-
-def _write_lock(path: Path, outcome: "Outcome") -> None:
-    from nimctl import documents
-    from nimctl.core.lock import Lock
-
-    if outcome.artifact is not None:
-        before = documents.read(path, Lock) or Lock()
-        documents.write(path, before.holding(outcome.artifact))
-
-
-def _report(model: str, outcome: "Outcome", tools: "Tools") -> "PullReport":
-    from nimctl.core.reports import PulledFile, PullReport
-
-    artifact = outcome.artifact
-    assert artifact is not None  # noqa: S101 - a pull plan has a Fetch, which sets it
-    moved = {one.path: one for one in outcome.fetched}
-    files = []
-    for file in artifact.files:
-        one = moved.get(file.path)
-        sha256 = file.sha256 or ""
-        files.append(
-            PulledFile(
-                name=file.path,
-                path=str(tools.layout.blob(sha256)),
-                size=file.size or 0,
-                sha256=sha256,
-                bytes_fetched=one.bytes_fetched if one else 0,
-                bytes_reused=one.bytes_reused if one else 0,
-            )
-        )
-    return PullReport(
-        model=model,
-        reference=artifact.reference,
-        revision=artifact.revision,
-        files=tuple(files),
-        findings=outcome.findings,
-        bytes_fetched=sum(one.bytes_fetched for one in outcome.fetched),
-        bytes_reused=sum(one.bytes_reused for one in outcome.fetched),
     )

@@ -7,14 +7,15 @@ blobs, so that it needs nothing but a shell, curl, sha256sum and this Python.
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import assert_never
+from typing import TypeAlias, assert_never
 from urllib.parse import unquote, urlsplit
 
 from nimctl.cli.units import size
+from nimctl.cli.workspace_shell import directories, filling, held
 from nimctl.core.containers import OFFLINE_NETWORK
 from nimctl.core.docker_run import docker_network_argv, docker_run_argv
 from nimctl.core.facts import File
-from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, engine_directory
+from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout, engine_directory
 from nimctl.core.plan import (
     Assemble,
     Attach,
@@ -22,27 +23,39 @@ from nimctl.core.plan import (
     Build,
     Configure,
     Fetch,
+    FillCache,
+    FillStore,
     Launch,
     LaunchContainer,
     Plan,
     PullImage,
-    Step,
     labelled,
 )
 from nimctl.core.router import haproxy_config
 
+_Common: TypeAlias = (
+    Fetch | Assemble | Build | Attach | PullImage | Configure | Launch | LaunchContainer | Await
+)
 
-def script(plan: Plan, python: str) -> Iterator[str]:
+
+def script(plan: Plan, python: str, layout: Layout) -> Iterator[str]:
     """The lines of the script; files of a plain pull go to the current directory."""
     yield "set -e"
     directory = next((s.directory for s in plan.steps if isinstance(s, Assemble)), ".")
+    rooms = directories(plan)
     for note in plan.notes:
         yield f"# {note}"
     for step in plan.steps:
-        yield from _lines(step, directory, python)
+        if isinstance(step, Fetch) and step.reference in rooms:
+            yield from _fetches(step, rooms[step.reference])
+            yield from held(step, rooms[step.reference], layout)
+        elif isinstance(step, FillCache | FillStore):
+            yield from filling(step, rooms)
+        else:
+            yield from _lines(step, directory, python)
 
 
-def _lines(step: Step, directory: str, python: str) -> Iterator[str]:
+def _lines(step: _Common, directory: str, python: str) -> Iterator[str]:
     match step:
         case Fetch():
             yield from _fetches(step, directory)

@@ -62,6 +62,19 @@ class Artifact(Value):
         return sum(sizes) if len(sizes) == len(self.files) else None
 
 
+class Destination(Value):
+    """A directory outside of the store that files are to go to, there already or not.
+
+    `shares_disk` tells whether it can have hard links to the store's files; `free_bytes` are those
+    of its file system, `is_writable` whether this user may write there.
+    """
+
+    directory: str
+    free_bytes: int
+    shares_disk: bool
+    is_writable: bool = True
+
+
 def carry_digests(resolved: Artifact, pinned: Artifact | None) -> Artifact:
     """Take over from an earlier fetch what the registry does not tell, where nothing changed."""
     before = (*pinned.files, *pinned.archives) if pinned else ()

@@ -7,6 +7,7 @@ import msgspec
 from nimctl.core.containers import ContainerSpec
 from nimctl.core.engine import EngineRecipe
 from nimctl.core.facts import Artifact, File
+from nimctl.core.nim_workspace import CachedModel, StoreFile
 from nimctl.core.router import Router
 from nimctl.core.servers import Readiness, Server, labels_of
 from nimctl.core.trtllm.job import EngineJob
@@ -60,6 +61,21 @@ class Attach(Value, tag=True):
     directory: str
     recipe: EngineRecipe
     engine: str | None = None
+
+
+class FillCache(Value, tag=True):
+    """Lay out artifacts in `directory` as NIM's cache has them: hard links, or copies elsewhere."""
+
+    directory: str
+    models: tuple[CachedModel, ...]
+
+
+class FillStore(Value, tag=True):
+    """Lay out a profile's workspace in `directory`, as NIM's `create-model-store` does."""
+
+    directory: str
+    profile: str
+    files: tuple[StoreFile, ...]
 
 
 class PullImage(Value, tag=True):
@@ -127,7 +143,17 @@ class Await(Value, tag=True):
 
 
 Step: TypeAlias = (
-    Fetch | Assemble | Build | Attach | PullImage | Configure | Launch | LaunchContainer | Await
+    Fetch
+    | Assemble
+    | Build
+    | Attach
+    | FillCache
+    | FillStore
+    | PullImage
+    | Configure
+    | Launch
+    | LaunchContainer
+    | Await
 )
 
 

@@ -32,6 +32,39 @@ class PullReport(Value):
     bytes_reused: int
 
 
+class PulledSource(Value):
+    """What a profile took from one version of a model.
+
+    `cached` is the directory in NIM's cache that has the files, None where none has.
+    """
+
+    reference: str
+    revision: str | None
+    files: tuple[PulledFile, ...]
+    cached: str | None = None
+
+
+class ProfilePullReport(Value):
+    """What `pull --manifest` brought, and where it was laid out.
+
+    `inferred_blob_names` counts blobs of the cache whose ETag is not known, so that they are named
+    by sha256. `environment` is what makes a container take the profile.
+    """
+
+    schema_version: int = 1
+    profile: str
+    name: str
+    model: str | None
+    sources: tuple[PulledSource, ...]
+    cache: str | None
+    model_store: str | None
+    inferred_blob_names: int
+    environment: dict[str, str]
+    findings: tuple[Finding, ...]
+    bytes_fetched: int
+    bytes_reused: int
+
+
 class BuildReport(Value):
     """The engine that `build-engine` made or found."""
 
@@ -251,11 +284,17 @@ class ErrorReport(Value):
     exit_code: int
 
 
+class Brought(Value):
+    """An artifact that a fetch brought, and how each of its files came."""
+
+    artifact: Artifact
+    fetched: tuple[Fetched, ...]
+
+
 class Outcome(Value):
     """What running a plan gave."""
 
-    artifact: Artifact | None = None
+    brought: tuple[Brought, ...] = ()
     findings: tuple[Finding, ...] = ()
-    fetched: tuple[Fetched, ...] = ()
     engine: Engine | None = None
     built: bool = False

@@ -9,6 +9,7 @@ from nimctl.core.devices import ANY_GPUS, GpuWish
 from nimctl.core.errors import UsageError
 from nimctl.core.lock import Lock
 from nimctl.core.memory import CapacityWish
+from nimctl.core.nim_manifest import NimManifest
 from nimctl.core.profile import Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.servers import Readiness
@@ -32,6 +33,19 @@ class PullRequest(Value):
     ref: ModelRef
     wish: Wish = Wish()
     lock: Lock | None = None
+
+
+class ProfilePullRequest(Value):
+    """Bring the files of a profile of a NIM manifest, the best one here unless `wish` names one.
+
+    They are laid out in `cache` and `model_store`, where these are given.
+    """
+
+    manifest: NimManifest
+    wish: Wish = Wish()
+    lock: Lock | None = None
+    cache: str | None = None
+    model_store: str | None = None
 
 
 class BuildRequest(Value):

@@ -1,0 +1,91 @@
+"""Observe, then decide: from a profile of a NIM manifest to the plan that brings its files."""
+
+from pathlib import Path
+
+import msgspec
+
+from nimctl.core.decide import Surroundings
+from nimctl.core.decide.workspace import Aims, Piece, plan_workspace
+from nimctl.core.errors import HardwareError
+from nimctl.core.facts import Destination, Inventory, carry_digests
+from nimctl.core.nim_manifest import ManifestProfile
+from nimctl.core.nim_workspace import WorkspaceSource, pinned_down, sources_of
+from nimctl.core.plan import Plan
+from nimctl.core.requests import ProfilePullRequest
+from nimctl.registry_tools import LOCAL_SCHEMES
+from nimctl.store.placing import observe
+from nimctl.survey import Survey, survey_manifest
+from nimctl.tools import Tools
+
+
+def plan_profile_pull(request: ProfilePullRequest, entry: ManifestProfile, tools: Tools) -> Plan:
+    """Plan the download of one profile of a manifest.
+
+    Raises:
+        NimctlError: As `sources_of`, `plan_workspace` and the registries.
+    """
+    sources = sources_of(entry)
+    inside = [source for source in sources if _is_absent(source)]
+    pieces = tuple(_piece(one, request, tools) for one in sources if one not in inside)
+    aims = Aims(
+        cache=_destination(request.cache, tools), store=_destination(request.model_store, tools)
+    )
+    blobs = (tools.blobs.among(piece.artifact.files) for piece in pieces)
+    around = Surroundings(
+        host=tools.host(),
+        layout=tools.layout,
+        inventory=Inventory(blobs=frozenset().union(*blobs)),
+        builder=tools.builder.version,
+        python=tools.python,
+    )
+    plan = plan_workspace(entry, pieces, aims, around)
+    notes = (f"{source.ref.path} is not on this machine, but in the image" for source in inside)
+    return msgspec.structs.replace(plan, notes=(*plan.notes, *notes))
+
+
+def chosen_profile(request: ProfilePullRequest, tools: Tools) -> ManifestProfile:
+    """The profile that is asked for, or the best that runs here.
+
+    Raises:
+        NotFoundError: The one that is asked for is not among them.
+        HardwareError: None was asked for, and none runs on this machine.
+    """
+    found = survey_manifest(request.manifest, tools.host(), tools)
+    id_ = _chosen(found, request)
+    return next(entry for entry in request.manifest.profiles if entry.id == id_)
+
+
+def _chosen(found: Survey, request: ProfilePullRequest) -> str:
+    wish = found.understood(request.wish)
+    if wish.profile:
+        return found.matching(wish)[0].profile.id
+    choice = found.choice(wish)
+    if choice is None:
+        raise HardwareError(
+            "no profile of the manifest runs on this machine",
+            cause="; ".join(found.candidates[0].reasons),
+            hint="name one with --profile; list-profiles --all shows them, with reasons",
+        )
+    return choice.candidate.profile.id
+
+
+def _piece(source: WorkspaceSource, request: ProfilePullRequest, tools: Tools) -> Piece:
+    """What a source is, pinned; what the lock says and nothing else if there is one."""
+    ref = source.ref
+    pinned = tools.artifacts.pinned(ref)
+    if request.lock is not None:
+        artifact = request.lock.find(ref)
+    elif pinned is not None and tools.offline and ref.scheme not in LOCAL_SCHEMES:
+        artifact = pinned
+    else:
+        artifact = carry_digests(tools.registries.find(ref.scheme).resolve(ref), pinned)
+    return Piece(source=source, artifact=pinned_down(source, artifact))
+
+
+def _is_absent(source: WorkspaceSource) -> bool:
+    """Whether a path of the manifest is none of this machine."""
+    return source.ref.scheme == "file" and not Path(source.ref.path).exists()
+
+
+def _destination(directory: str | None, tools: Tools) -> Destination | None:
+    return observe(Path(directory).absolute(), tools.layout) if directory else None
