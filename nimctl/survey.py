@@ -126,7 +126,8 @@ def survey_manifest(
     )
     artifacts = {entry.id: _artifacts_of(entry, tools) for entry in manifest.profiles}
     cached = {id_ for id_, pinned in artifacts.items() if _are_whole(pinned, tools)}
-    candidates = (judge.judge(one, cached=one.id in cached) for one in profiles)
+    # The files of a buildable profile are no engine yet.
+    candidates = (judge.judge(one, cached=one.id in cached and not one.build) for one in profiles)
     return Survey(
         candidates=rank(candidates, NIM_ORDER),
         order=NIM_ORDER,

@@ -85,7 +85,7 @@ def command(
             if explain is not None:
                 manifests.explain(found, wish, capacity, tools, output, name=explain)
             else:
-                manifests.list_profiles(found, wish, capacity, tools, output, everything=everything)
+                manifests.list_profiles(found, wish, capacity, tools, output)
         elif model is not None:
             one = _find(model, tools, output)
             if explain is not None:

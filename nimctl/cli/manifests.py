@@ -26,12 +26,10 @@ def list_profiles(
     capacity: "CapacityWish",
     tools: "Tools",
     output: "Output",
-    *,
-    everything: bool,
 ) -> None:
     """Print the profiles of a manifest."""
+    from nimctl.cli.nim_listing import nim_lines
     from nimctl.cli.profile_documents import listed_manifest
-    from nimctl.cli.profile_tables import model_lines
     from nimctl.survey import survey_manifest
 
     host = tools.host()
@@ -39,7 +37,7 @@ def list_profiles(
     for note in found.notes:
         output.note(note)
     report = listed_manifest(manifest, found, found.choice(found.understood(wish)), host)
-    output.data(report, lambda: model_lines(report, everything=everything))
+    output.data(report, lambda: nim_lines(report))
 
 
 def explain(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         CatalogueList,
         ListedModel,
         ListedProfile,
-        ManifestFacts,
         ProfileList,
     )
 
@@ -41,8 +40,6 @@ def catalogue_lines(report: "CatalogueList") -> Iterator[str]:
 def model_lines(report: "ProfileList", *, everything: bool) -> Iterator[str]:
     """Two lines a profile, and a third for its reasons; those that run here unless none does."""
     yield report.model
-    if report.manifest:
-        yield from wrapped(_manifest_words(report.manifest))
     yield from host_lines(report.host)
     yield ""
     running = [one for one in report.profiles if one.fit is not Fit.INCOMPATIBLE]
@@ -63,15 +60,6 @@ def model_lines(report: "ProfileList", *, everything: bool) -> Iterator[str]:
     if left_out:
         yield ""
         yield from wrapped(f"{left_out} more do not run here; --all shows them, with reasons")
-
-
-def _manifest_words(manifest: "ManifestFacts") -> str:
-    parts = (
-        f"manifest of schema {manifest.schema} from {manifest.source}",
-        f"NIM {manifest.nim_version}" if manifest.nim_version else None,
-        f"download by {manifest.download_protocol}" if manifest.download_protocol else None,
-    )
-    return ", ".join(part for part in parts if part)
 
 
 def _model_row(model: "ListedModel") -> tuple[str, ...]:

@@ -104,7 +104,10 @@ def choose(candidates: Iterable[Candidate], wish: Wish, order: Order) -> Choice 
         return Choice(first, "it was asked for")
     if not others:
         return Choice(first, "no other runs here")
-    return Choice(first, str(why_after(others[0], first, order)))
+    lost = why_after(others[0], first, order)
+    if lost is None or lost.rule in (_NAME.name, _SOURCE.name):
+        return Choice(first, "the first by name, for no rule prefers another")
+    return Choice(first, str(lost))
 
 
 def matching(candidates: Iterable[Candidate], wish: Wish, order: Order) -> list[Candidate]:

@@ -52,7 +52,7 @@ def test_the_table_says_where_the_profiles_are_from_and_why_one_does_not_run(
 ) -> None:
     out = run("list-profiles", "--manifest", schema_2, *A100, "--all").out
     assert f"manifest of schema 2 from {schema_2}" in " ".join(out.split())
-    assert "* tensorrt_llm-a100-bf16-tp1-pp1-throughput" in out
+    assert "* 3a3a3a3a (tensorrt_llm-a100-bf16-tp1-pp1-throughput)" in out
     assert "needs 8 identical GPUs, this host has 1 A100-SXM4-80GB" in " ".join(out.split())
 
 

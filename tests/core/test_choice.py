@@ -192,6 +192,9 @@ def test_the_choice_says_why() -> None:
     assert asked is not None
     assert first.why == "precision: fp8 before bf16"
     assert only.why == "no other runs here"
+    alike = choose([bf16, candidate(precision="bf16", pp=2)], ANY, NIM_ORDER)
+    assert alike is not None
+    assert alike.why == "the first by name, for no rule prefers another"
     assert (asked.candidate, asked.why) == (bf16, "it was asked for")
 
 
