@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from nimctl.cli.app import main
 from nimctl.core.layout import Layout
 from nimctl.serving.embedded import EmbeddedServers
 
 pytest_plugins = ("container_fixtures",)
+
+# A deadline would judge how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 IN_CI = os.environ.get("CI") == "true"
 
