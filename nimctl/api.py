@@ -69,8 +69,11 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     target = _target(
         request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
     )
-    around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
-    around = msgspec.structs.replace(around, idle_gpus=idle_gpus)
+    around = msgspec.structs.replace(
+        _surroundings(target.artifact, host, tools, target.candidate, port=port),
+        idle_gpus=idle_gpus,
+        adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
+    )
     if not decide.runs_in_container(request, target):
         return decide.plan_embedded(request, target, around)
     around = _container_surroundings(request, target, around, tools)
@@ -113,7 +116,6 @@ def _container_surroundings(
         has_registry_key=tools.registries.ngc_key() is not None,
         replica_ports=_replica_ports(request, around.host),
         haproxy=shutil.which("haproxy", path=tools.settings.search_path),
-        adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
 
 

@@ -24,6 +24,7 @@ from nimctl.core.plan import (
     Plan,
     PullImage,
     Step,
+    Write,
 )
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import Outcome
@@ -71,8 +72,8 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case PullImage():
             login = tools.registries.image_login(step.image)
             tools.containers.pull(step.image, emit, platform=step.platform, login=login)
-        case Configure():
-            routers.configure(step)
+        case Write() | Configure():
+            _write(step)
         case Launch() | LaunchContainer():
             emit(Started(task="launch", title=f"starting {step.server.name}"))
             tools.launcher.launch(step)
@@ -84,6 +85,15 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case _:
             assert_never(step)
     return outcome
+
+
+def _write(step: Write | Configure) -> None:
+    if isinstance(step, Configure):
+        routers.configure(step)
+        return
+    path = Path(step.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(step.text, encoding="utf-8")
 
 
 def _fill(step: FillCache | FillStore, tools: Tools) -> None:

@@ -29,12 +29,22 @@ from nimctl.core.plan import (
     LaunchContainer,
     Plan,
     PullImage,
+    Write,
     labelled,
 )
 from nimctl.core.router import haproxy_config
 
 _Common: TypeAlias = (
-    Fetch | Assemble | Build | Attach | PullImage | Configure | Launch | LaunchContainer | Await
+    Fetch
+    | Assemble
+    | Build
+    | Attach
+    | PullImage
+    | Write
+    | Configure
+    | Launch
+    | LaunchContainer
+    | Await
 )
 
 
@@ -67,8 +77,8 @@ def _lines(step: _Common, directory: str, python: str) -> Iterator[str]:
             yield from _build(step, python)
         case PullImage():
             yield _command("docker", "pull", "--platform", step.platform, step.image)
-        case Configure():
-            yield from _configuration(step)
+        case Write() | Configure():
+            yield from _files(step)
         case Launch():
             yield f"# launch {step.server.name}"
             yield _command(*step.argv) + (" &" if step.detach else "")
@@ -81,7 +91,11 @@ def _lines(step: _Common, directory: str, python: str) -> Iterator[str]:
             assert_never(step)
 
 
-def _configuration(step: Configure) -> Iterator[str]:
+def _files(step: Write | Configure) -> Iterator[str]:
+    if isinstance(step, Write):
+        yield _command("mkdir", "-p", str(Path(step.path).parent))
+        yield from _written(step.path, step.text)
+        return
     router = step.router
     yield f"# configure the router of {router.name}"
     yield _command("mkdir", "-p", "-m", "700", router.directory)
@@ -91,8 +105,12 @@ def _configuration(step: Configure) -> Iterator[str]:
         keys, hashes = shlex.quote(step.api_key_file), shlex.quote(router.hashes_file)
         each = "printf %s \"$key\" | sha256sum | cut -d' ' -f1"
         yield f"for key in $(cat {keys}); do {each}; done > {hashes}"
-    yield f"cat > {shlex.quote(router.config_file)} <<'END'"
-    yield haproxy_config(router).rstrip()
+    yield from _written(router.config_file, haproxy_config(router))
+
+
+def _written(path: str, text: str) -> Iterator[str]:
+    yield f"cat > {shlex.quote(path)} <<'END'"
+    yield text.rstrip()
     yield "END"
 
 

@@ -30,6 +30,7 @@ _BACKENDS = (
     "nemollm",
     "llama_cpp",
 )
+_FLAGGED = ("vllm", "sglang", "llama_cpp", "nim")
 _NIM_PRECISIONS = ("mxfp4", "fp8", "int8", "fp16", "bf16", "int8wo", "nvfp4", "int4_awq")
 # Decoding on a CPU is bound by memory bandwidth, so fewer bytes per weight come first: a 250 M
 # parameter Llama on two EPYC cores decoded 48 tokens/s in q8_0 and 42 in f16. Four bits cost
@@ -206,9 +207,13 @@ def _for_adapters(ranked: list[Candidate], *, lora: bool) -> list[Candidate]:
 
 
 def _serves_adapters(profile: Profile) -> bool:
-    """In a NIM only profiles made for it do; vLLM, SGLang and llama.cpp take a flag."""
-    by_flag = profile.entry is None and profile.backend in ("vllm", "sglang", "llama_cpp")
-    return profile.lora or by_flag
+    """Of a NIM's profiles those made for it do; a NIM that chooses its own takes one of them.
+
+    vLLM, SGLang and llama.cpp take a flag, and so does TensorRT-LLM where it serves a checkpoint;
+    its engines are built for adapters or not.
+    """
+    flagged = profile.backend in _FLAGGED or profile.runtime == "pytorch"
+    return profile.lora or (profile.entry is None and flagged)
 
 
 def _runs(one: Candidate) -> int:

@@ -1,11 +1,13 @@
-"""LoRA adapters in PEFT's format: what there is to know of one, and whether a model takes it.
+"""LoRA adapters: what there is to know of one, and whether a backend and a model take it.
 
-Format: https://huggingface.co/docs/peft/developer_guides/checkpoint.
+PEFT's format: https://huggingface.co/docs/peft/developer_guides/checkpoint. llama.cpp has its own,
+made of that by its convert_lora_to_gguf.py.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Literal
 
 import msgspec
 
@@ -41,11 +43,15 @@ class _Config(msgspec.Struct):
 
 
 class AdapterFacts(Value):
-    """An adapter as it lies on disk: its configuration, and the shapes of its matrices if known."""
+    """An adapter as it lies on disk: its configuration, and the shapes of its matrices if known.
+
+    One of llama.cpp's is a file, and has neither here.
+    """
 
     directory: str
-    config: bytes
-    shapes: dict[str, tuple[int, ...]] | None
+    config: bytes = b""
+    shapes: dict[str, tuple[int, ...]] | None = None
+    form: Literal["peft", "gguf"] = "peft"
 
 
 def check_adapter(
@@ -61,20 +67,48 @@ def check_adapter(
         VerificationError: Its files are malformed.
     """
     name = PurePosixPath(facts.directory).name
+    _check_form(facts, backend)
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"`{name}` is no name for an adapter",
             cause="an adapter is called like its directory: letters, digits, . _ and -",
             hint=f"mv {facts.directory} a directory with such a name",
         )
+    if facts.form == "gguf":
+        return Adapter(name=name, directory=facts.directory, rank=0), None
     config = _decode(facts)
     rank = max((config.r, *config.rank_pattern.values()))
     for problem in _problems(config, facts, rank, backend, architecture):
         raise UsageError(f"the adapter {name} cannot be served by {backend}", cause=problem)
     return (
-        Adapter(name=name, directory=facts.directory, rank=rank),
+        Adapter(
+            name=name, directory=facts.directory, rank=rank, modules=_modules(config, facts.shapes)
+        ),
         _doubt(name, config.base_model_name_or_path, reference),
     )
+
+
+def _check_form(facts: AdapterFacts, backend: str) -> None:
+    if backend == "nemollm":
+        raise UsageError("nemollm takes no adapters", hint="leave --lora out")
+    if backend == "llama_cpp" and facts.form == "peft":
+        raise UsageError(
+            f"llama_cpp takes adapters in GGUF files, and {facts.directory} is PEFT's directory",
+            hint=f"python convert_lora_to_gguf.py {facts.directory}   # of llama.cpp's repository",
+        )
+    if backend != "llama_cpp" and facts.form == "gguf":
+        raise UsageError(
+            f"{backend} takes adapters in PEFT's format, and {facts.directory} is a GGUF file",
+            hint="give the directory that it was converted from, or serve with --backend llama_cpp",
+        )
+
+
+def _modules(config: _Config, shapes: Mapping[str, tuple[int, ...]] | None) -> tuple[str, ...]:
+    """The layers that have matrices; none where only a pattern tells of them."""
+    if shapes is not None:
+        return tuple(sorted({module for module, _, _ in _matrices(shapes)}))
+    named = config.target_modules
+    return tuple(sorted(named)) if isinstance(named, list) else ()
 
 
 def _decode(facts: AdapterFacts) -> _Config:

@@ -85,6 +85,13 @@ class PullImage(Value, tag=True):
     platform: str
 
 
+class Write(Value, tag=True):
+    """Write a file that a server reads; it holds no secret."""
+
+    path: str
+    text: str
+
+
 class Configure(Value, tag=True):
     """Write a router's configuration, with the digests of the keys in `api_key_file`.
 
@@ -150,6 +157,7 @@ Step: TypeAlias = (
     | FillCache
     | FillStore
     | PullImage
+    | Write
     | Configure
     | Launch
     | LaunchContainer

@@ -51,7 +51,9 @@ def check(
 
 def test_a_fitting_adapter_is_called_like_its_directory() -> None:
     adapter, warning = check({"rank_pattern": {"q_proj": 32}})
-    assert adapter == Adapter(name="sql", directory="/lora/sql", rank=32)
+    assert adapter == Adapter(
+        name="sql", directory="/lora/sql", rank=32, modules=("down_proj", "q_proj")
+    )
     assert warning is None
 
 

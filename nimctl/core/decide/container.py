@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from nimctl.core.containers import OFFLINE_NETWORK, Devices
+from nimctl.core.decide.adapters import Adapters, checked_adapters
 from nimctl.core.decide.build import engine_steps
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.replicas import Slot, needs_router, router_steps, slots
@@ -24,13 +25,12 @@ from nimctl.core.decide.target import Surroundings, Target, directory, weights
 from nimctl.core.early_access import STORE
 from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError, UsageError
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, TRTLLM_ENGINE_DIRECTORY
-from nimctl.core.lora import check_adapter
 from nimctl.core.machine import ContainerEngine
 from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
-from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step
+from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step, Write
 from nimctl.core.requests import IN_CONTAINERS, ServeRequest
 from nimctl.core.servers import Readiness, Server
-from nimctl.core.serving import BACKENDS, Adapter, Serving, container
+from nimctl.core.serving import BACKENDS, Serving, container
 from nimctl.core.unlisted import gguf_file
 from nimctl.core.value import Value
 
@@ -45,7 +45,7 @@ class Made(Value):
 
     image: str
     keys: Keys
-    adapters: tuple[Adapter, ...]
+    adapters: Adapters
     group: str | None
 
 
@@ -71,7 +71,7 @@ def plan_container(request: ServeRequest, target: Target, around: Surroundings) 
     if target.artifact.files:
         check_room(target, around)
     build, note = engine_steps(target, around) if target.artifact.files else ((), "")
-    adapters, warnings = _adapters(target, around)
+    adapters = checked_adapters(target, around, engine=_engine(target, around))
     made = Made(
         image=image,
         # The router has checked them before a request reaches a replica.
@@ -82,11 +82,12 @@ def plan_container(request: ServeRequest, target: Target, around: Surroundings) 
     launches = tuple(_launch(request, target, around, slot, made) for slot in places)
     waits = (_await(request, target, launch) for launch in launches)
     files = tuple(prepare(target, around)) if target.artifact.files else ()
-    steps: tuple[Step, ...] = (*pull, *files, *build, *launches, *waits)
+    options = (_options(slot.name, around, adapters) for slot in places if adapters.options)
+    steps: tuple[Step, ...] = (*pull, *files, *build, *options, *launches, *waits)
     if routed:
         server = _router_server(request, target, around, name, keys)
         steps += router_steps(request, target, around, server=server, replicas=places, keys=keys)
-    notes = (note or _chosen(target), *_notes(launches, places, keys, around), *warnings)
+    notes = (note or _chosen(target), *_notes(launches, places, keys, around), *adapters.notes)
     return Plan(steps=steps, notes=notes)
 
 
@@ -124,6 +125,14 @@ def _launch(
         generate_api_key=made.keys.generate,
         registry_key_file=serving.key_file,
     )
+
+
+def _options(name: str, around: Surroundings, adapters: Adapters) -> Write:
+    return Write(path=_options_file(name, around), text=adapters.options or "")
+
+
+def _options_file(name: str, around: Surroundings) -> str:
+    return str(around.layout.server(name) / "llm-options.yaml")
 
 
 def _await(request: ServeRequest, target: Target, launch: LaunchContainer) -> Await:
@@ -201,19 +210,6 @@ def _check_devices(target: Target, engine: ContainerEngine) -> None:
     )
 
 
-def _adapters(target: Target, around: Surroundings) -> tuple[tuple[Adapter, ...], tuple[str, ...]]:
-    checked = [
-        check_adapter(
-            facts,
-            backend=target.candidate.profile.backend,
-            reference=target.artifact.reference,
-            architecture=target.architecture,
-        )
-        for facts in around.adapters
-    ]
-    return tuple(one for one, _ in checked), tuple(doubt for _, doubt in checked if doubt)
-
-
 def _serving(
     request: ServeRequest, target: Target, around: Surroundings, slot: Slot, made: Made
 ) -> Serving:
@@ -246,7 +242,8 @@ def _serving(
         user=around.user,
         capacity=_capacity(request, target, around),
         threads=request.threads or decoding_threads(weights(target), around.host.cpu.cores),
-        adapters=made.adapters,
+        options_file=_options_file(slot.name, around) if made.adapters.options else None,
+        adapters=made.adapters.checked,
         environment=request.environment,
         arguments=request.engine_arguments,
         network=OFFLINE_NETWORK if request.offline else "bridge",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
+from nimctl.core.decide.adapters import checked_adapters
 from nimctl.core.decide.build import check_runtime, engine_steps
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.serving import (
@@ -29,7 +30,7 @@ def plan_embedded(request: ServeRequest, target: Target, around: Surroundings) -
     Raises:
         HardwareError: The machine cannot run it, or has no GPU and one is required.
         NotFoundError: The embedded engine or a library that it needs is not installed.
-        UsageError: The name is taken.
+        UsageError: The name is taken, or an adapter is not llama.cpp's.
         DiskFullError: The files or the engine do not fit.
     """
     _check_hardware(request, target, around)
@@ -60,7 +61,7 @@ def _launch(request: ServeRequest, target: Target, around: Surroundings, name: s
         # What is built here is a decoder, which has no pooling of its own, and /v1/embeddings
         # answers only with one. A GGUF file says itself which it was trained with.
         pooling="mean" if request.embeddings and profile.build else None,
-        lora=request.lora,
+        lora=tuple(one.directory for one in checked_adapters(target, around, engine=None).checked),
         extra=request.engine_arguments,
     )
     server = describe_server(

@@ -7,7 +7,7 @@ from nimctl.core.containers import Mount, Secret
 from nimctl.core.memory import Capacity
 from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.serving.part import Part
-from nimctl.core.serving.serving import API_KEYS, CHAT_TEMPLATE, ENGINES, Serving
+from nimctl.core.serving.serving import ADAPTERS, API_KEYS, CHAT_TEMPLATE, ENGINES, Serving
 
 _CONTEXT = 4096
 
@@ -32,6 +32,7 @@ def part(serving: Serving) -> Part:
             threads=serving.threads,
             api_key_file=keys.target if keys else None,
             chat_template=CHAT_TEMPLATE if serving.chat_template else None,
+            lora=tuple(f"{ADAPTERS}/{one.name}" for one in serving.adapters),
         ),
     )
     files = ((str(source), engine), (serving.chat_template, CHAT_TEMPLATE))

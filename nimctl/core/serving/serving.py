@@ -16,11 +16,15 @@ CHAT_TEMPLATE = "/etc/nimctl/chat-template.jinja"
 
 
 class Adapter(Value):
-    """A LoRA adapter that was checked; `directory` is on the host."""
+    """A LoRA adapter that was checked; `directory`, or llama.cpp's file, is on the host.
+
+    `modules` are the layers that it changes, by their names in the checkpoint.
+    """
 
     name: str
     directory: str
     rank: int
+    modules: tuple[str, ...] = ()
 
 
 class Serving(Value):
