@@ -19,6 +19,7 @@ from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
 from nimctl.core.unlisted import unlisted_model
+from nimctl.nim_serving import pinned_nim
 from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.serving.adapters import observe_adapter
 from nimctl.serving.health import free_port, free_ports
@@ -67,7 +68,7 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
         return opening
     host, idle_gpus = _serving_host(request, tools)
     target = _target(
-        request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
+        request.ref, artifact, host, tools, wish=request.outer_choice, capacity=request.capacity
     )
     around = msgspec.structs.replace(
         _surroundings(target.artifact, host, tools, target.candidate, port=port),
@@ -77,7 +78,22 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     if not decide.runs_in_container(request, target):
         return decide.plan_embedded(request, target, around)
     around = _container_surroundings(request, target, around, tools)
-    return decide.plan_container(request, target, around)
+    opening = decide.plan_image(request, target, around)
+    return opening or decide.plan_container(
+        request, _pinned(request, target, around, tools), around
+    )
+
+
+def _pinned(request: ServeRequest, target: Target, around: Surroundings, tools: Tools) -> Target:
+    """A NIM with the profile of its own manifest that suits this machine best."""
+    known = around.image is not None or request.manifest is not None
+    if target.candidate.profile.backend != "nim" or not known:
+        return target
+    nim = pinned_nim(request, request.image or decide.image_of(target), tools)
+    if nim is None:
+        return target
+    candidate = msgspec.structs.replace(target.candidate, profile=nim.profile)
+    return msgspec.structs.replace(target, candidate=candidate, bring=nim.files.steps)
 
 
 def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None]:

@@ -100,6 +100,11 @@ go to the engine as they are.""",
 @click.option("--container", is_flag=True, help="Serve from a container also on the CPU.")
 @click.option("--image", metavar="IMAGE", help="The container's image; default: the backend's.")
 @click.option(
+    "--manifest",
+    type=_EXISTING,
+    help="A NIM manifest to choose from; default: the one in the NIM's image.",
+)
+@click.option(
     "--pull",
     type=click.Choice(["missing", "always", "never"]),
     default="missing",

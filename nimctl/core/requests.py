@@ -86,6 +86,7 @@ class ServeRequest(Value):
     `port` 0 takes a free one. None leaves a choice to nimctl; `timeout_s` in seconds. `container`
     asks for a container also where the embedded engine would do; so does an `image`. `replicas` is
     None for as many as there are GPUs for; `certificate` is a PEM file with its key.
+    `manifest` is a file that is to be read instead of the image's own NIM manifest.
     """
 
     ref: ModelRef
@@ -99,6 +100,7 @@ class ServeRequest(Value):
     gpus: GpuWish = ANY_GPUS
     container: bool = False
     image: str | None = None
+    manifest: str | None = None
     pull: PullPolicy = "missing"
     wait: Readiness | None = None
     environment: dict[str, str] = {}
@@ -120,6 +122,11 @@ class ServeRequest(Value):
     def choice(self) -> Wish:
         """What narrows the choice of a profile; adapters want one that serves them."""
         return msgspec.structs.replace(self.wish, lora=self.wish.lora or bool(self.lora))
+
+    @property
+    def outer_choice(self) -> Wish:
+        """What narrows the profiles of the catalogue; with `--backend nim` the rest is for the NIM."""
+        return Wish(backend="nim") if self.wish.backend == "nim" else self.choice
 
     @property
     def wants_container(self) -> bool:

@@ -4,7 +4,12 @@ Every refusal happens here, before the first byte. Pure: equal input gives equal
 """
 
 from nimctl.core.decide.build import plan_build
-from nimctl.core.decide.container import image_of, plan_container, runs_in_container
+from nimctl.core.decide.container import (
+    image_of,
+    plan_container,
+    plan_image,
+    runs_in_container,
+)
 from nimctl.core.decide.embedded import plan_embedded
 from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
 from nimctl.core.decide.reach import reachable
@@ -19,6 +24,7 @@ __all__ = [
     "plan_build",
     "plan_container",
     "plan_embedded",
+    "plan_image",
     "plan_opening",
     "plan_pull",
     "reachable",

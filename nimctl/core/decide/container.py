@@ -81,7 +81,7 @@ def plan_container(request: ServeRequest, target: Target, around: Surroundings) 
     )
     launches = tuple(_launch(request, target, around, slot, made) for slot in places)
     waits = (_await(request, target, launch) for launch in launches)
-    files = tuple(prepare(target, around)) if target.artifact.files else ()
+    files = tuple(prepare(target, around)) if target.artifact.files else target.bring
     options = (_options(slot.name, around, adapters) for slot in places if adapters.options)
     steps: tuple[Step, ...] = (*pull, *files, *build, *options, *launches, *waits)
     if routed:
@@ -141,6 +141,28 @@ def _await(request: ServeRequest, target: Target, launch: LaunchContainer) -> Aw
         timeout_s=deadline_s(request, target, start_s=_start_s(target)),
         until=_readiness(request, target),
     )
+
+
+def plan_image(request: ServeRequest, target: Target, around: Surroundings) -> Plan | None:
+    """Bring the image before the rest is planned, as its manifest says what to serve.
+
+    None when it is there, or does not have to be asked.
+
+    Raises:
+        NimctlError: As for `plan_container`.
+    """
+    profile = target.candidate.profile
+    if profile.backend != "nim" or request.manifest or around.host.planned:
+        return None
+    check_fit(target)
+    image = request.image or image_of(target)
+    engine = _container_engine(target, around)
+    steps = tuple(_pull(request, image, engine, around))
+    if around.image is not None or not steps:
+        return None
+    size = f", {around.offer.size / 2**30:.1f} GiB" if around.offer and around.offer.size else ""
+    note = f"{image} is pulled first{size}: its manifest says which profiles it has"
+    return Plan(steps=steps, notes=(note,), again=True)
 
 
 def runs_in_container(request: ServeRequest, target: Target) -> bool:
@@ -215,7 +237,8 @@ def _serving(
 ) -> Serving:
     profile = target.candidate.profile
     engine = around.host.container_engine
-    downloads = profile.backend == "nim" and not target.artifact.files and not request.offline
+    brought = target.artifact.files or target.bring
+    downloads = profile.backend == "nim" and not brought and not request.offline
     needs_key = downloads and around.has_registry_key
     return Serving(
         name=slot.name,
@@ -293,7 +316,8 @@ def _start_s(target: Target) -> float:
 
 
 def _chosen(target: Target) -> str:
-    return f"profile {target.candidate.profile.name}: its container brings its files"
+    how = "its files are laid out in NIM's cache" if target.bring else "its container brings them"
+    return f"profile {target.candidate.profile.name}: {how}"
 
 
 def _notes(

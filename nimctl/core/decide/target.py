@@ -11,6 +11,7 @@ from nimctl.core.layout import Layout
 from nimctl.core.lora import AdapterFacts
 from nimctl.core.machine import Host
 from nimctl.core.memory import BYTES_PER_WEIGHT
+from nimctl.core.plan import Step
 from nimctl.core.profile import Candidate, Profile
 from nimctl.core.refs import ModelRef
 from nimctl.core.value import Value
@@ -19,7 +20,8 @@ from nimctl.core.value import Value
 class Target(Value):
     """A model, the profile chosen for it and the files that this needs.
 
-    A profile whose container brings its own files has an artifact without any.
+    A profile whose container brings its own files has an artifact without any; `bring` are steps
+    that fill its cache from outside.
     """
 
     ref: ModelRef
@@ -29,6 +31,7 @@ class Target(Value):
     artifact: Artifact
     family: Family = "llm"
     nim: Nim | None = None
+    bring: tuple[Step, ...] = ()
 
 
 class Surroundings(Value):

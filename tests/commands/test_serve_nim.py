@@ -1,0 +1,53 @@
+"""`nimctl serve --backend nim`: a profile of the NIM itself, pinned, its files brought by nimctl."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Run, steps, words
+from test_pull_profile import ENGINE_ID, VLLM_ID, manifest, write
+from test_pull_profile import ngc as ngc_standin
+
+ngc = ngc_standin
+NIM = ("serve", "llama-3.1-8b-instruct", "--backend", "nim", "--dry-run", "--port", "auto")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path, manifest())
+
+
+@pytest.mark.usefixtures("ngc")
+@pytest.mark.parametrize(("gpu", "pinned"), [("a100_sxm_80gb", ENGINE_ID), ("h100_sxm", VLLM_ID)])
+def test_the_profile_that_the_nim_would_choose_is_brought_and_pinned(
+    run: Run, file: Path, gpu: str, pinned: str
+) -> None:
+    plan = run(*NIM, "--manifest", file, "--gpu", gpu, "--json").json
+    *_, launch, ready = plan["steps"]
+    assert set(steps(plan)[:-2]) == {"PullImage", "Fetch", "FillCache"}
+    environment = launch["container"]["environment"]
+    assert environment["NIM_MODEL_PROFILE"] == pinned
+    assert environment["NIM_DISABLE_MODEL_DOWNLOAD"] == "1"
+    assert launch["container"]["secrets"] == []
+    assert launch["registry_key_file"] is None
+    assert ready["until"] == "token"
+
+
+@pytest.mark.usefixtures("ngc")
+def test_one_that_is_named_is_taken_and_one_that_is_not_there_is_told(run: Run, file: Path) -> None:
+    argv = (*NIM, "--manifest", file, "--gpu", "a100_sxm_80gb", "--json")
+    plan = run(*argv, "--profile", VLLM_ID[:12]).json
+    assert plan["steps"][-2]["container"]["environment"]["NIM_MODEL_PROFILE"] == VLLM_ID
+    absent = run(*argv, "--profile", "ffffffffff")
+    assert absent.code == 3
+    words(absent, "ffffffffff")
+
+
+@pytest.mark.usefixtures("ngc")
+def test_the_cache_that_is_filled_is_the_one_that_is_mounted(
+    run: Run, file: Path, tmp_path: Path
+) -> None:
+    plan = run(*NIM, "--manifest", file, "--gpu", "a100_sxm_80gb", "--json").json
+    (mount,) = plan["steps"][-2]["container"]["mounts"]
+    assert mount["source"] == str(tmp_path / "cache")
+    assert mount["target"] == "/opt/nim/.cache"
+    assert not mount["read_only"]
