@@ -125,7 +125,7 @@ class ServeRequest(Value):
 
     @property
     def outer_choice(self) -> Wish:
-        """What narrows the profiles of the catalogue; with `--backend nim` the rest is for the NIM."""
+        """What narrows the catalogue's profiles; with `--backend nim` the rest is for the NIM."""
         return Wish(backend="nim") if self.wish.backend == "nim" else self.choice
 
     @property

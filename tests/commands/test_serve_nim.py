@@ -1,4 +1,4 @@
-"""`nimctl serve --backend nim`: a profile of the NIM itself, pinned, its files brought by nimctl."""
+"""`nimctl serve --backend nim`: a profile of the NIM itself, pinned, brought by nimctl."""
 
 from pathlib import Path
 
