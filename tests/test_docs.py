@@ -87,6 +87,18 @@ def test_the_readme_shows_what_make_demo_prints(environ: dict[str, str]) -> None
     assert matches(shown, done.stdout), f"{done.stdout}\nis not\n{shown}"
 
 
+def test_the_readme_shows_what_list_profiles_prints(environ: dict[str, str]) -> None:
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    shown = [one for one in consoles(ROOT / "README.md") if one[0].startswith("nimctl list")]
+    assert shown
+    for command, expected in shown:
+        done = subprocess.run(
+            ["bash", "-c", command], env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert matches(expected + "…", done.stdout), done.stdout
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     broken = [
