@@ -36,6 +36,7 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "ps": (reports.Servers, "`ps --json`"),
     "versions": (reports.VersionList, "`versions --json`"),
     "push": (reports.PushReport, "`push --json`"),
+    "mirror": (reports.MirrorReport, "`mirror --json`"),
     "verify": (reports.VerifyReport, "`verify --json`"),
     "prune": (reports.PruneReport, "`prune --json`"),
     "doctor": (DoctorReport, "`doctor --json`, whose `host` is what `--host FILE` takes"),

@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "prune": Entry("prune", "Store", "Remove files that no stored model needs."),
     "rm": Entry("rm", "Store", "Remove a model from the store, or a stopped server."),
     "push": Entry("push", "Registries", "Push a stored model, or its engine, to an OCI registry."),
+    "mirror": Entry("mirror", "Registries", "Lay a stored model out as a mirror of its registry."),
     "login": Entry("login", "Registries", "Keep a registry's token or password."),
     "logout": Entry("logout", "Registries", "Forget a registry's token or password."),
     "ps": Entry("ps", "Servers", "List servers."),

@@ -1,5 +1,7 @@
 """What commands print with `--json`: one class a document, each with its schema in the docs."""
 
+from typing import Literal
+
 from nimctl.core.engine import Engine
 from nimctl.core.facts import Artifact
 from nimctl.core.findings import Finding
@@ -188,6 +190,20 @@ class PushReport(Value):
     reference: str
     digest: str
     files: tuple[str, ...]
+    size_bytes: int
+
+
+MirrorForm = Literal["tree", "bucket"]
+
+
+class MirrorReport(Value):
+    """What `mirror` laid out; `files` and bytes count a revision twice that has two names."""
+
+    schema_version: int = 1
+    references: tuple[str, ...]
+    directory: str
+    form: MirrorForm
+    files: int
     size_bytes: int
 
 
