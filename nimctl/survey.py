@@ -124,7 +124,12 @@ def survey_manifest(
         covered=engines_for(profiles),
         names_product=lambda pattern, product: product in found[pattern].names,
     )
-    artifacts = {entry.id: _artifacts_of(entry, tools) for entry in manifest.profiles}
+    pinned = {_place(artifact.reference) for artifact in tools.artifacts.all()}
+    artifacts = {
+        entry.id: _artifacts_of(entry, tools)
+        for entry in manifest.profiles
+        if any(_place(item.uri or "") in pinned for item in entry.workspace[:1])
+    }
     cached = {id_ for id_, pinned in artifacts.items() if _are_whole(pinned, tools)}
     # The files of a buildable profile are no engine yet.
     candidates = (judge.judge(one, cached=one.id in cached and not one.build) for one in profiles)
@@ -165,6 +170,12 @@ def _architecture(manifest: NimManifest, tools: Tools) -> Architecture | None:
     """That of the catalogue's model of the same name; NGC writes `_` for the dots of some."""
     name = (manifest.model or "").rpartition("/")[2].lower().replace("_", ".")
     return tools.catalog.find(name).architecture if name in tools.catalog.names() else None
+
+
+def _place(address: str) -> str:
+    """What the addresses of one version's files have in common, as references and manifests do."""
+    whole = f"file://{address}" if address.startswith("/") else address
+    return whole.partition("?")[0].replace("@", ":")
 
 
 def _artifacts_of(entry: ManifestProfile, tools: Tools) -> Collection[Artifact | None]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ngc import Ngc
 
 ROOT = Path(__file__).parent.parent
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -39,6 +40,29 @@ def write_named_files(document: Path, home: Path) -> None:
         path.write_text(text)
 
 
+def run_as_written(document: str, least: int, environ: dict[str, str], directory: Path) -> None:
+    """Run a document's consoles in a directory, and compare what they print."""
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    write_named_files(ROOT / document, Path(environ["HOME"]))
+    steps = list(consoles(ROOT / document))
+    assert len(steps) >= least
+    try:
+        for command, shown in steps:
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=directory,
+                env=environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, (command, done.stdout)
+            assert matches(shown, done.stdout), f"$ {command}\n{done.stdout}\nis not\n{shown}"
+    finally:
+        subprocess.run([sys.executable, "-m", "nimctl", "stop", "--all"], env=environ, check=True)
+
+
 @pytest.mark.parametrize(
     ("document", "least"),
     [
@@ -51,25 +75,19 @@ def write_named_files(document: Path, home: Path) -> None:
 def test_a_document_runs_as_written(
     document: str, least: int, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
-    write_named_files(ROOT / document, Path(environ["HOME"]))
-    steps = list(consoles(ROOT / document))
-    assert len(steps) >= least
-    try:
-        for command, shown in steps:
-            done = subprocess.run(
-                ["bash", "-c", command],
-                cwd=tmp_path,
-                env=environ,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, (command, done.stdout)
-            assert matches(shown, done.stdout), f"$ {command}\n{done.stdout}\nis not\n{shown}"
-    finally:
-        subprocess.run([sys.executable, "-m", "nimctl", "stop", "--all"], env=environ, check=True)
+    run_as_written(document, least, environ, tmp_path)
+
+
+def test_the_how_to_of_nim_manifests_runs_as_written_with_a_stand_in_for_ngc(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    empty = (2).to_bytes(8, "little") + b"{}"  # a safetensors file without tensors
+    with Ngc(tmp_path, encrypted_blobs=True) as ngc:
+        model = ngc.add("nim/acme/tiny-llm", is_public=True)
+        model.add("hf-1234567", {"config.json": b"{}", "model.safetensors": empty})
+        model.add("a100x1", {"rank0.engine": b"engine"})
+        environ |= {"NGC_CLI_API_URL": ngc.url, "SSL_CERT_FILE": ngc.ca_file}
+        run_as_written("docs/how-to/nim-manifests.md", 6, environ, tmp_path)
 
 
 def test_the_readme_shows_what_make_demo_prints(environ: dict[str, str]) -> None:
