@@ -9,6 +9,7 @@ from nimctl.core.errors import NotFoundError, UsageError, VerificationError
 from nimctl.core.events import Emit, Finished, Progressed, Started
 from nimctl.core.facts import Artifact
 from nimctl.core.mirrors import CHECKSUMS, DEFAULT_REVISIONS, Source, key_of
+from nimctl.core.names import safe_path
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import MirrorForm, MirrorReport
 from nimctl.tools import Tools
@@ -81,7 +82,7 @@ def _places(
 def _directories(artifact: Artifact, directory: Path) -> Iterator[Path]:
     ref = ModelRef.parse(artifact.reference)
     for revision in _revisions(artifact):
-        yield directory / ref.scheme / ref.path / revision
+        yield directory / ref.scheme / ref.path / safe_path(revision)
 
 
 def _revisions(artifact: Artifact) -> Iterator[str]:

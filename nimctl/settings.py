@@ -86,7 +86,9 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
     names = {name.upper().replace("-", "_"): name for name in commands}
     kept = config_home / "nimctl" / "credentials.json"
     logins = credentials.load(kept)
-    hf_home = Path(environ.get("HF_HOME") or user / ".cache" / "huggingface")
+    # https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables#hfhome
+    cache_home = Path(environ.get("XDG_CACHE_HOME") or user / ".cache")
+    hf_home = Path(environ.get("HF_HOME") or cache_home / "huggingface")
     return Settings(
         home=str(Path(home).expanduser().absolute()),
         profiles_directory=str(config_home / "nimctl" / "profiles"),

@@ -15,8 +15,18 @@ _PORTS = {"http": 80, "https": 443}
 # All other values are hidden: every storage service signs with keys of its own.
 _SHOWN_KEYS = frozenset(
     {
-        *("download", "expires", "page-number", "page-size", "recursive", "revision", "se"),
-        *("version", "versionid", "x-amz-date", "x-amz-expires"),
+        *(
+            "download",
+            "expires",
+            "list-type",
+            "max-keys",
+            "page-number",
+            "page-size",
+            "recursive",
+            "revision",
+            "se",
+        ),
+        *("prefix", "version", "versionid", "x-amz-date", "x-amz-expires"),
     }
 )
 

@@ -238,6 +238,11 @@ def test_a_file_that_a_lock_has_from_the_hub_is_found_in_the_tree(
     assert mirror.locate(file).url == f"{tree.base}hf/org/repo/{COMMIT}/s/a%20b.json"
 
 
+def test_a_revision_that_leads_out_of_the_mirror_is_refused(tree: Tree, client: Client) -> None:
+    mirror = TreeMirror("hf", tree.base, lambda: client)
+    assert isinstance(failure(mirror, "hf://org/repo@../../../x"), VerificationError)
+
+
 def test_a_tree_without_the_model_or_a_file_of_it_says_what_is_missing(
     tree: Tree, client: Client
 ) -> None:

@@ -10,7 +10,7 @@ from nimctl.core.checksums import read_checksums
 from nimctl.core.errors import NotFoundError, VerificationError
 from nimctl.core.facts import Artifact, File
 from nimctl.core.mirrors import CHECKSUMS, DEFAULT_REVISIONS, source_of_url, tree_path
-from nimctl.core.names import safe_paths
+from nimctl.core.names import safe_path, safe_paths
 from nimctl.core.ports import Location
 from nimctl.core.refs import ModelRef, Scheme
 from nimctl.core.selection import selected
@@ -36,9 +36,9 @@ class TreeMirror:
             NotFoundError: The mirror has no such list, or a file of it is missing.
             AuthError: The server wants (other) credentials, which come from the netrc file.
             NetworkError: It cannot be reached, or answers nonsense.
-            VerificationError: The list is malformed, or has an unsafe file name.
+            VerificationError: The list is malformed, or a name leads out of the mirror.
         """
-        revision = ref.revision or DEFAULT_REVISIONS[self._scheme]
+        revision = safe_path(ref.revision or DEFAULT_REVISIONS[self._scheme])
         listed = self._listed(ref, revision)
         chosen = selected(ref, listed)
         safe_paths(one.path for one in chosen)
