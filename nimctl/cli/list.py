@@ -29,13 +29,23 @@ def command(settings: "Settings", *, output: "Output") -> None:
         output.note("the store is empty; try: nimctl pull capitals-demo")
 
 
+def _shown(name: str) -> str:
+    """A model's name; of a reference that names its files one by one, how many."""
+    from nimctl.core.refs import ModelRef
+
+    files = ModelRef.parse(name).files
+    if len(files) <= 1:
+        return name
+    return f"{name.partition('?')[0]} ({len(files)} of its files)"
+
+
 def _lines(report: "StoredModels") -> "Iterator[str]":
     from nimctl.cli.render import table
     from nimctl.cli.units import ago, size
 
     rows = [
         (
-            model.model,
+            _shown(model.model),
             ", ".join(sorted(engine.recipe.precision for engine in model.engines)) or "-",
             size(model.size_bytes),
             ago(max(source.pulled for source in model.sources)),

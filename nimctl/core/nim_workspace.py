@@ -22,6 +22,7 @@ from nimctl.core.refs import ModelRef
 from nimctl.core.value import Value
 
 _ETAG = re.compile(r"[0-9A-Za-z_-]{1,128}", re.ASCII)
+_NGC_FILE = re.compile(r"/v2/org/[^/]+(/team/[^/]+)?/models/[^/]+/versions/[^/]+/files/")
 _HUB = "huggingface/hub"
 _PINNED = ("ngc", "hf")
 _ELSEWHERE = ("gs", "modelscope")
@@ -96,9 +97,7 @@ def sources_of(profile: ManifestProfile) -> tuple[WorkspaceSource, ...]:
         source = _source(profile, item)
         key = str(msgspec.structs.replace(source.ref, files=()))
         found[key] = _merged(found[key], source) if key in found else source
-    sources = tuple(_named(found[key]) for key in sorted(found))
-    safe_paths(path for source in sources for paths in source.files.values() for path in paths)
-    return sources
+    return tuple(_named(found[key]) for key in sorted(found))
 
 
 def pinned_down(source: WorkspaceSource, artifact: Artifact) -> Artifact:
@@ -130,12 +129,14 @@ def cached_model(artifact: Artifact) -> CachedModel | None:
 def blob_name(model: CachedModel, file: File) -> BlobName:
     """What a file is called among the cache's blobs.
 
-    NIM names a file of NGC by the ETag that came with it; where none is known, its sha256 is as
-    good a name. The Hub's cache has the sha256 of large files and the git blob id of others.
+    NIM names a file of NGC by the ETag that came with it; where none is known, or it is a mirror's,
+    its sha256 is as good a name. The Hub's cache has the sha256 of large files and the git blob id
+    of others.
     """
     if model.is_of_the_hub:
         return BlobName(file.digests.get("git-sha1") or file.sha256 or "", is_known=True)
-    if file.served_etag and _ETAG.fullmatch(file.served_etag):
+    is_ngcs = _NGC_FILE.search(file.url) is not None
+    if is_ngcs and file.served_etag and _ETAG.fullmatch(file.served_etag):
         return BlobName(file.served_etag, is_known=True)
     return BlobName(file.sha256 or "", is_known=False)
 
@@ -172,7 +173,7 @@ def _source(profile: ManifestProfile, item: WorkspaceItem) -> WorkspaceSource:
     else:
         raise _nonsense(profile, item.uri, "it names no file")
     digests = {name: item.digests} if item.digests else {}
-    return WorkspaceSource(ref=ref, files={name: (item.path,)}, digests=digests)
+    return WorkspaceSource(ref=ref, files={name: (safe_path(item.path),)}, digests=digests)
 
 
 def _reference(profile: ManifestProfile, uri: str) -> ModelRef:

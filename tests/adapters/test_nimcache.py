@@ -21,6 +21,7 @@ MODEL = CachedModel(
     revision=VERSION,
     snapshot=VERSION,
 )
+URL = f"https://api.ngc.nvidia.com/v2/org/nim/team/acme/models/tiny/versions/{VERSION}/files/x"
 CONTENT = {"config.json": b"{}", "deep/er/rank0.engine": b"engine" * 1000}
 
 
@@ -45,7 +46,7 @@ def stored(blobs: BlobStore, content: dict[str, bytes] | None = None) -> Artifac
         blobs.adopt(staged, sha256)
         etag = None if number else "0355b8d0421a12e6aeb6a2e9ef42ae60"
         files.append(
-            File(path=path, url="u", size=len(data), served_etag=etag, digests={"sha256": sha256})
+            File(path=path, url=URL, size=len(data), served_etag=etag, digests={"sha256": sha256})
         )
     return Artifact(reference=MODEL.reference, revision=VERSION, files=tuple(files))
 

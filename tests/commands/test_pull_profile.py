@@ -354,3 +354,11 @@ def test_a_cache_on_a_full_disk_is_refused_before_the_first_byte(
     assert result.code == 12
     words(result, "another disk")
     assert ngc.requests_to("blob") == []
+
+
+@pytest.mark.usefixtures("ngc")
+def test_the_list_of_models_says_how_many_files_of_a_version_there_are(
+    run: Run, file: Path
+) -> None:
+    run("pull", "--manifest", file, "--profile", ENGINE_ID)
+    assert "ngc://acme/team/tiny-llm:a100x1 (2 of its files)" in run("list").out

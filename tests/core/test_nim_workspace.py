@@ -104,11 +104,6 @@ def test_every_kind_of_address_is_read() -> None:
         ((item("../a", f"{CHECKPOINT}?file=a"),), VerificationError, "refused"),
         ((item("/a", f"{CHECKPOINT}?file=a"),), VerificationError, "refused"),
         (
-            (item("a", f"{CHECKPOINT}?file=a"), item("A", f"{CHECKPOINT}?file=b")),
-            VerificationError,
-            "case",
-        ),
-        (
             (
                 item("a", f"{CHECKPOINT}?file=a", digests=BLAKE3),
                 item("b", f"{CHECKPOINT}?file=a", digests={"blake3": "cd" * 32}),
@@ -165,10 +160,13 @@ def test_blobs_have_the_names_that_nim_and_the_hub_give() -> None:
     hub = msgspec.structs.replace(ngc, path="huggingface/hub/m")
     sha256: dict[DigestAlgorithm, str] = {"sha256": "1" * 64}
     both: dict[DigestAlgorithm, str] = {**sha256, "git-sha1": "2" * 40}
-    served = file("a", digests=sha256, served_etag="3e710a79e58ddecbe63a8dffa7464658-3091")
-    assert blob_name(ngc, served) == ("3e710a79e58ddecbe63a8dffa7464658-3091", True)
-    assert blob_name(ngc, file("a", digests=sha256)) == ("1" * 64, False)
-    hostile = file("a", digests=sha256, served_etag="../../x")
+    etag = "3e710a79e58ddecbe63a8dffa7464658-3091"
+    url = "https://api.ngc.nvidia.com/v2/org/nim/team/acme/models/tiny/versions/1/files/a"
+    served = file("a", url=url, digests=sha256, served_etag=etag)
+    assert blob_name(ngc, served) == (etag, True)
+    assert blob_name(ngc, msgspec.structs.replace(served, url="s3://mirror/a")) == ("1" * 64, False)
+    assert blob_name(ngc, file("a", url=url, digests=sha256)) == ("1" * 64, False)
+    hostile = msgspec.structs.replace(served, served_etag="../../x")
     assert blob_name(ngc, hostile) == ("1" * 64, False)
     assert blob_name(hub, served) == ("1" * 64, True)
     assert blob_name(hub, file("a", digests=both, served_etag="e")) == ("2" * 40, True)
@@ -189,6 +187,11 @@ def test_a_model_store_is_the_workspace_in_one_directory() -> None:
         StoreFile(reference=str(source.ref), file="config.json", path=path)
         for source, path in ((engine, "trtllm_engine/config.json"), (checkpoint, "config.json"))
     )
+    one, other = item("a", f"{CHECKPOINT}?file=a"), item("A", f"{ENGINE}?file=b")
+    both = sources_of(profile(one, other))  # as NIM's cache has them apart
+    pairs = [(source, artifact(str(source.ref), file(*source.ref.files))) for source in both]
+    with pytest.raises(VerificationError, match="case"):
+        store_files(pairs)
     whole = WorkspaceSource(ref=ModelRef.parse(CHECKPOINT), directories=("",))
     clash = [(whole, artifact(CHECKPOINT, file("A"), file("a")))]
     with pytest.raises(VerificationError):
