@@ -59,6 +59,7 @@ bench: $(VENV)/dev ## Measure, each against a peer in the same run
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/pull.py
+	$(BIN)/python benchmarks/selection.py
 
 wheel: $(VENV)/dev ## Build the wheel
 	$(BIN)/python -m build --wheel

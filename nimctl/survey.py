@@ -9,15 +9,7 @@ import msgspec
 from nimctl.core import decide
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model
-from nimctl.core.choice import (
-    CATALOGUE_ORDER,
-    NIM_ORDER,
-    Choice,
-    Order,
-    choose,
-    matching,
-    rank,
-)
+from nimctl.core.choice import Choice, choose, matching
 from nimctl.core.errors import OfflineError, UsageError, VerificationError
 from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact
@@ -33,6 +25,7 @@ from nimctl.core.nim_manifest import (
 )
 from nimctl.core.nim_profiles import named, profile_of
 from nimctl.core.nim_workspace import sources_of
+from nimctl.core.orders import CATALOGUE_ORDER, NIM_ORDER, Order, rank
 from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.variants import parts_of, profiles_of

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nimctl.core.choice import why_after
+from nimctl.core.orders import why_after
 from nimctl.core.profile_reports import (
     EngineState,
     ExplainedProfile,

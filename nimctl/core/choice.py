@@ -1,65 +1,14 @@
-"""Which of the profiles that run is taken: rules in order, each of which can say why.
+"""Which profile is taken: the best of those that run and are as they were asked for."""
 
-NIM_ORDER is what NIM 1.12 to 1.15 document
-(https://docs.nvidia.com/nim/large-language-models/latest/profiles.html). CATALOGUE_ORDER, for
-nimctl's own catalogue, differs where docs/adr/0010-order-of-profiles.md says why.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from nimctl.core.errors import NotFoundError, UsageError
-from nimctl.core.fit.groups import short_name
-from nimctl.core.fit.precision import preference
-from nimctl.core.memory import Grade
-from nimctl.core.profile import Candidate, Fit, Profile, Wish
+from nimctl.core.orders import Order, for_adapters, rank, why_after
+from nimctl.core.profile import Candidate, Profile, Wish
 
 _SHORTEST_ID = 8
-_LAST = 99
-
-# Those of LLMs as documented; TensorRT before ONNX and PyTorch in NeMo Retriever
-# (https://docs.nvidia.com/nim/nemo-retriever/text-embedding/1.14.0/optimization.html).
-_BACKENDS = (
-    "tensorrt_llm",
-    "vllm",
-    "sglang",
-    "tensorrt",
-    "onnx",
-    "pytorch",
-    "nim",
-    "nemollm",
-    "llama_cpp",
-)
 _FLAGGED = ("vllm", "sglang", "llama_cpp", "nim")
-_NIM_PRECISIONS = ("mxfp4", "fp8", "int8", "fp16", "bf16", "int8wo", "nvfp4", "int4_awq")
-# Decoding on a CPU is bound by memory bandwidth, so fewer bytes per weight come first: a 250 M
-# parameter Llama on two EPYC cores decoded 48 tokens/s in q8_0 and 42 in f16. Four bits cost
-# quality, so they come last.
-_CPU_PRECISIONS = ("q8_0", "f16", "bf16", "f32", "q4_k_m")
-_GRADES = list(Grade)
-_HOPPER = (9, 0)
-
-
-class Rule(NamedTuple):
-    """One step of an order: the lower rank wins, and `say` tells what was compared."""
-
-    name: str
-    rank: Callable[[Candidate], Any]
-    say: Callable[[Candidate], str]
-
-
-Order = Sequence[Rule]
-
-
-class Lost(NamedTuple):
-    """Why one candidate comes after another: the rule, and what each has."""
-
-    rule: str
-    winner: str
-    loser: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.winner} before {self.loser}"
 
 
 class Choice(NamedTuple):
@@ -67,27 +16,6 @@ class Choice(NamedTuple):
 
     candidate: Candidate
     why: str
-
-
-def rank(candidates: Iterable[Candidate], order: Order) -> list[Candidate]:
-    """Sort, best first; the order of the input never matters."""
-    return sorted(candidates, key=lambda one: [rule.rank(one) for rule in order])
-
-
-def why_after(loser: Candidate, winner: Candidate, order: Order) -> Lost | None:
-    """The rule by which one candidate comes after another; None when none tells them apart."""
-    for rule in order:
-        if rule.rank(loser) != rule.rank(winner):
-            said = rule.say(winner), rule.say(loser)
-            if said[0] == said[1]:
-                said = _with_gpu(winner, said[0]), _with_gpu(loser, said[1])
-            return Lost(rule.name, *said)
-    return None
-
-
-def _with_gpu(one: Candidate, words: str) -> str:
-    where = short_name(one.gpus[0]) if one.gpus else "no GPU"
-    return f"{words} on {where}"
 
 
 def choose(candidates: Iterable[Candidate], wish: Wish, order: Order) -> Choice | None:
@@ -106,7 +34,7 @@ def choose(candidates: Iterable[Candidate], wish: Wish, order: Order) -> Choice 
     if not others:
         return Choice(first, "no other runs here")
     lost = why_after(others[0], first, order)
-    if lost is None or lost.rule in (_NAME.name, _SOURCE.name):
+    if lost is None or lost.is_arbitrary:
         return Choice(first, "the first by name, for no rule prefers another")
     return Choice(first, str(lost))
 
@@ -120,9 +48,7 @@ def matching(candidates: Iterable[Candidate], wish: Wish, order: Order) -> list[
         NotFoundError: A profile was named that is not among them.
         UsageError: Nothing has what was asked for, or the beginning of an id means several.
     """
-    # With adapters, what is made for them is no second choice.
-    order = [rule for rule in order if rule is not _ADAPTERS] if wish.lora else order
-    ranked = rank(candidates, order)
+    ranked = rank(candidates, for_adapters(order) if wish.lora else order)
     if wish.profile:
         return _named(ranked, wish.profile)
     for field, asked in (
@@ -214,133 +140,3 @@ def _serves_adapters(profile: Profile) -> bool:
     """
     flagged = profile.backend in _FLAGGED or profile.runtime == "pytorch"
     return profile.lora or (profile.entry is None and flagged)
-
-
-def _runs(one: Candidate) -> int:
-    if one.runs:
-        return 0
-    return 1 if one.fit is Fit.LOW_MEMORY else 2
-
-
-def _custom(one: Candidate) -> bool:
-    return not (one.cached and one.profile.build)
-
-
-def _in_store(one: Candidate) -> bool:
-    if one.profile.backend == "llama_cpp":
-        return not one.cached
-    return _custom(one)
-
-
-def _bound(one: Candidate) -> int:
-    if not one.runs or not one.profile.is_bound:
-        return 2
-    return 1 if one.profile.ampere_plus else 0
-
-
-def _backend(one: Candidate) -> int:
-    return _place(one.profile.backend, _BACKENDS)
-
-
-def _nim_precision(one: Candidate) -> int:
-    return _place(one.profile.precision, _NIM_PRECISIONS)
-
-
-def _own_precision(one: Candidate) -> int:
-    if one.profile.backend == "llama_cpp":
-        return _place(one.profile.precision, _CPU_PRECISIONS)
-    capability = one.gpus[0].capability if one.gpus else _HOPPER
-    return preference(one.profile.precision, capability)
-
-
-def _grade(one: Candidate) -> int:
-    if one.profile.backend == "llama_cpp" or one.memory is None or one.memory.grade is None:
-        return 0
-    return _GRADES.index(one.memory.grade)
-
-
-def _ready_on_cpu(one: Candidate) -> bool:
-    return one.profile.backend == "llama_cpp" and one.profile.build and not one.cached
-
-
-def _place(value: str | None, order: Sequence[str]) -> int:
-    return order.index(value) if value in order else _LAST
-
-
-def _target(first: str) -> Callable[[Candidate], int]:
-    def ranked(one: Candidate) -> int:
-        return {first: 0, None: 2}.get(one.profile.target, 1)
-
-    return ranked
-
-
-def _built(one: Candidate) -> bool:
-    return one.profile.build
-
-
-def _say_built(one: Candidate) -> str:
-    return "an engine that is built here" if one.profile.build else "what is ready"
-
-
-_RUNS = Rule("fit", _runs, lambda one: one.fit.value)
-# Without adapters those for them are left out, and with adapters the others are.
-_ADAPTERS = Rule(
-    "adapters",
-    lambda one: one.profile.lora,
-    lambda one: "for adapters" if one.profile.lora else "without adapters",
-)
-_BOUND = Rule(
-    "GPU",
-    _bound,
-    lambda one: "made for this GPU" if _bound(one) < 2 else "made for any",  # noqa: PLR2004
-)
-_BACKEND = Rule("backend", _backend, lambda one: one.profile.backend)
-_PARALLEL = "tensor parallelism"
-_BUILT = Rule("build", _built, _say_built)
-# The last two only make the order total. Equally long names are compared as text, for NIM's
-# own listings of what is incompatible read so.
-_NAME = Rule(
-    "name",
-    lambda one: (len(one.profile.name), one.profile.name),
-    lambda one: one.profile.name,
-)
-_SOURCE = Rule(
-    "files",
-    lambda one: (one.profile.entry.id if one.profile.entry else "", one.profile.source or ""),
-    lambda one: one.profile.source or one.profile.id,
-)
-
-NIM_ORDER: Order = (
-    _RUNS,
-    _ADAPTERS,
-    Rule("engine", _custom, lambda one: "a custom engine" if not _custom(one) else "none"),
-    _BOUND,
-    _BACKEND,
-    Rule("precision", _nim_precision, lambda one: one.profile.precision or "unknown"),
-    Rule("target", _target("latency"), lambda one: one.profile.target or "none"),
-    Rule(_PARALLEL, lambda one: -one.profile.tp, lambda one: f"tp{one.profile.tp}"),
-    _BUILT,
-    _NAME,
-    _SOURCE,
-)
-
-CATALOGUE_ORDER: Order = (
-    _RUNS,
-    _ADAPTERS,
-    Rule(
-        "hardware",
-        lambda one: one.profile.backend == "llama_cpp",
-        lambda one: "a CPU" if one.profile.backend == "llama_cpp" else "a GPU",
-    ),
-    Rule("store", _in_store, lambda one: "not in it" if _in_store(one) else "in the store"),
-    Rule("build", _ready_on_cpu, _say_built),
-    Rule("memory", _grade, lambda one: _GRADES[_grade(one)].value),
-    _BOUND,
-    _BACKEND,
-    Rule("precision", _own_precision, lambda one: one.profile.precision or "unknown"),
-    _BUILT,
-    Rule("target", _target("throughput"), lambda one: one.profile.target or "none"),
-    Rule(_PARALLEL, lambda one: one.profile.tp, lambda one: f"tp{one.profile.tp}"),
-    _NAME,
-    _SOURCE,
-)

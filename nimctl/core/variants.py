@@ -11,14 +11,13 @@ from nimctl.core.gpus import GpuPart, by_key
 from nimctl.core.machine import Host, capability_of
 from nimctl.core.memory import (
     ANY_CAPACITY,
+    TENSOR_PARALLEL,
     GpuShare,
     Grade,
     default_limits,
     gpu_memory_need,
 )
 from nimctl.core.profile import Profile
-
-TENSOR_PARALLEL = (1, 2, 4, 8)
 
 
 def profiles_of(model: Model, parts: Iterable[GpuPart]) -> tuple[Profile, ...]:

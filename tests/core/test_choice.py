@@ -12,12 +12,13 @@ from machines import gpu, host
 
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model, Variant
-from nimctl.core.choice import CATALOGUE_ORDER, NIM_ORDER, choose, matching, rank, why_after
+from nimctl.core.choice import choose, matching
 from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.fit import Judge
 from nimctl.core.gpus import by_key
 from nimctl.core.machine import Host
 from nimctl.core.memory import Grade, MemoryNeed
+from nimctl.core.orders import CATALOGUE_ORDER, NIM_ORDER, Order, rank, why_after
 from nimctl.core.profile import Candidate, Fit, ManifestEntry, Profile, Wish
 from nimctl.core.variants import profiles_of
 
@@ -307,30 +308,47 @@ orders = st.sampled_from([NIM_ORDER, CATALOGUE_ORDER])
 
 @given(st.lists(candidates, max_size=8), orders, st.randoms())
 def test_the_order_of_the_input_never_matters(
-    several: list[Candidate], order: Any, random: Random
+    several: list[Candidate], order: Order, random: Random
 ) -> None:
     shuffled = list(several)
     random.shuffle(shuffled)
-    key = [[rule.rank(one) for rule in order] for one in rank(several, order)]
-    assert [[rule.rank(one) for rule in order] for one in rank(shuffled, order)] == key
+    places = [order.key(one) for one in rank(several, order)]
+    assert [order.key(one) for one in rank(shuffled, order)] == places
 
 
 @given(st.lists(candidates, min_size=2, max_size=8), orders)
 def test_what_comes_later_lost_by_a_rule_that_can_be_named(
-    several: list[Candidate], order: Any
+    several: list[Candidate], order: Order
 ) -> None:
     first, *others = rank(several, order)
     for other in others:
         lost = why_after(other, first, order)
         if lost is None:  # Equal in all that counts.
-            assert [rule.rank(other) for rule in order] == [rule.rank(first) for rule in order]
+            assert order.key(other) == order.key(first)
         else:
             assert lost.winner != lost.loser
 
 
 @given(st.lists(candidates, max_size=8), orders)
-def test_only_what_runs_is_chosen(several: list[Candidate], order: Any) -> None:
+def test_only_what_runs_is_chosen(several: list[Candidate], order: Order) -> None:
     plain = [one for one in several if not one.profile.lora]
     chosen = choose(plain, ANY, order)
     assert (chosen is None) == (not any(one.runs for one in plain))
     assert chosen is None or chosen.candidate.runs
+
+
+@given(candidates, orders)
+def test_an_order_has_a_place_for_each_of_its_rules(one: Candidate, order: Order) -> None:
+    assert len(order.key(one)) == len(order.rules)
+
+
+@given(st.lists(candidates, max_size=8), orders)
+def test_each_candidate_is_looked_at_once(several: list[Candidate], order: Order) -> None:
+    looked: list[Candidate] = []
+
+    def key(one: Candidate) -> tuple[Any, ...]:
+        looked.append(one)
+        return order.key(one)
+
+    rank(several, Order(order.rules, key))
+    assert looked == several

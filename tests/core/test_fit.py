@@ -229,6 +229,12 @@ def test_the_context_that_would_fit_is_named() -> None:
     assert asked.judge(VLLM).fit is Fit.COMPATIBLE
 
 
+def test_where_no_context_fits_the_gpus_that_would_hold_it_are_counted() -> None:
+    found = judge(changed(VLLM, precision="fp8"), host("rtx_4090"), LLAMA_70B)
+    assert found.fit is Fit.LOW_MEMORY
+    assert found.reasons[0].startswith("short of 48.8 GiB: 4 such GPUs would hold it (")
+
+
 def test_free_memory_counts_not_the_cards() -> None:
     assert judge(VLLM, host(gpu("h100_sxm")), LLAMA_8B).fit is Fit.COMPATIBLE
     busy = judge(VLLM, host(gpu("h100_sxm", used_gib=70)), LLAMA_8B)
@@ -280,6 +286,22 @@ def test_a_busy_gpu_is_named_with_how_much_of_it_is_in_use() -> None:
 def test_speech_nims_do_not_look_at_memory() -> None:
     profile = listed("triton", {"model_type": "prebuilt"}, gpu_device="20b2")
     assert judge(profile, host(gpu("a100_sxm_80gb", used_gib=76))).fit is Fit.COMPATIBLE
+
+
+def test_a_nim_that_chooses_by_itself_is_reckoned_on_as_few_gpus_as_hold_it() -> None:
+    nim = Profile(backend="nim")
+    found = judge(nim, host(*["h100_sxm"] * 4), LLAMA_70B)
+    assert (found.fit, len(found.gpus)) == (Fit.COMPATIBLE, 1)
+    wide = judge(nim, host(*["a100_sxm_80gb"] * 4), LLAMA_70B)
+    assert (wide.fit, len(wide.gpus)) == (Fit.COMPATIBLE, 2)
+    small = judge(nim, host("rtx_4090"), LLAMA_70B)
+    assert small.fit is Fit.LOW_MEMORY
+    assert small.reasons[0].startswith(
+        "reckoned in fp8 on 1 of them: short of 48.8 GiB: 4 such GPUs would hold it"
+    )
+    # What the catalogue states goes before.
+    stated = changed(nim, gpu_memory_bytes=20 * GIB)
+    assert judge(stated, host("rtx_4090"), LLAMA_70B).fit is Fit.COMPATIBLE
 
 
 # The processor.
@@ -424,3 +446,21 @@ def test_the_order_of_the_gpus_never_matters(
     shuffled = list(there)
     random.shuffle(shuffled)
     assert judge(profile, host(*shuffled), model) == judge(profile, host(*there), model)
+
+
+def test_equal_questions_are_asked_once_a_group_of_gpus() -> None:
+    asked = []
+
+    def names_product(pattern: str, name: str) -> bool:
+        asked.append((pattern, name))
+        return True
+
+    several = [
+        changed(listed("tensorrt", product_pattern="A"), target=target, lora=lora, source=source)
+        for target in ("latency", "throughput")
+        for lora in (False, True)
+        for source in map(str, range(100))
+    ]
+    one = Judge(host("h100_sxm", "h100_sxm", "l40s"), names_product=names_product)
+    assert {one.judge(profile).fit for profile in several} == {Fit.COMPATIBLE}
+    assert sorted(asked) == [("A", "NVIDIA H100 80GB HBM3"), ("A", "NVIDIA L40S")]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from nim_listings import CLASSES, LISTINGS, host_of, profile_in, tags_of
 
-from nimctl.core.choice import NIM_ORDER, choose, rank
+from nimctl.core.choice import choose
 from nimctl.core.fit import Judge, engines_for
 from nimctl.core.machine import Host
+from nimctl.core.orders import NIM_ORDER, rank
 from nimctl.core.profile import Candidate, Fit, Profile, Wish
 
 BY_ID = {listing["id"]: listing for listing in LISTINGS}

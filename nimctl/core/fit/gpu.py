@@ -5,6 +5,9 @@ makes it worse. (NIM itself finds nothing compatible on a mixed host.)
 """
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
 
 from nimctl.core.architecture import Architecture
 from nimctl.core.fit.groups import (
@@ -22,6 +25,7 @@ from nimctl.core.fit.trial import Trial
 from nimctl.core.gpus import means
 from nimctl.core.machine import Gpu, Host, capability_of
 from nimctl.core.memory import (
+    TENSOR_PARALLEL,
     CapacityWish,
     GpuShare,
     Grade,
@@ -37,10 +41,24 @@ GIB = 2**30
 # them its threshold lies is not documented; this is the middle.
 BUSY_SHARE = 0.05
 _AMPERE = (8, 0)
+_ADA = (8, 9)
 _NVIDIA = "10de"
+_FITS = {fit: place for place, fit in enumerate(Fit)}
+_GRADES = {grade: place for place, grade in enumerate(Grade)}
 
 # Whether the regular expression of a manifest means a GPU of this name.
 NamesProduct = Callable[[str, str], bool]
+
+
+class _Room(NamedTuple):
+    """What was found about memory."""
+
+    room: Check
+    memory: MemoryNeed | None
+    gpus: tuple[Gpu, ...]
+
+    def trial(self, checks: tuple[Check, ...]) -> Trial:
+        return Trial(checks=checks, room=self.room, memory=self.memory, gpus=self.gpus)
 
 
 class GpuTrials:
@@ -56,15 +74,23 @@ class GpuTrials:
         names_product: NamesProduct,
     ) -> None:
         self.groups = groups_of(host)
+        self._inventory = inventory(self.groups)
         self._host = host
         self._architecture = architecture
         self._capacity = capacity
         self._covered = covered
         self._names_product = names_product
         self._kinds: dict[tuple[object, ...], Check] = {}
+        self._trials: dict[tuple[object, ...], Trial] = {}
 
     def best(self, profile: Profile) -> Trial:
         """Try a profile on each group; the trial that went best."""
+        asked = _asked(profile)
+        if asked not in self._trials:
+            self._trials[asked] = self._best(profile)
+        return self._trials[asked]
+
+    def _best(self, profile: Profile) -> Trial:
         if not self.groups:
             return Trial(checks=(_no_gpu(profile),))
         return min((self._try(profile, group) for group in self.groups), key=_order)
@@ -102,7 +128,7 @@ class GpuTrials:
         if profile.ampere_plus and kind.capability >= _AMPERE:
             words = f"{made}, and runs on all of compute capability 8.0 and above"
             return Check(name="GPU", passed=True, words=words)
-        words = f"{made}, this host has {inventory(self.groups)}"
+        words = f"{made}, this host has {self._inventory}"
         return Check(name="GPU", passed=False, words=words)
 
     def _is_meant(self, profile: Profile, gpu: Gpu) -> bool:
@@ -128,7 +154,7 @@ class GpuTrials:
         if there >= count:
             words = f"takes {count} of {there} {short_name(group.kind)}"
             return Check(name="count", passed=True, words=words)
-        words = f"needs {count} identical GPUs, this host has {inventory(self.groups)}"
+        words = f"needs {count} identical GPUs, this host has {self._inventory}"
         return Check(name="count", passed=False, words=words)
 
     def _engine(self, profile: Profile, group: GpuGroup) -> Iterator[Check]:
@@ -142,14 +168,37 @@ class GpuTrials:
         yield Check(name="engine", passed=not covered, words=words)
 
     def _find_room(self, profile: Profile, group: GpuGroup, checks: tuple[Check, ...]) -> Trial:
+        rooms = [self._room(each, group) for each in self._as_served(profile, group)]
+        return next((one for one in rooms if one.room.passed), rooms[-1]).trial(checks)
+
+    def _as_served(self, profile: Profile, group: GpuGroup) -> list[Profile]:
+        """The ways in which it may be served: one, unless its container chooses by itself.
+
+        An LLM's NIM is reckoned in the precision that its profiles usually have, divided over as
+        few GPUs as hold it; what it will choose is known from its manifest only.
+        """
+        chooses = profile.backend == "nim" and profile.entry is None
+        if not chooses or self._architecture is None or profile.gpu_memory_bytes is not None:
+            return [profile]
+        most = 1 if group.kind.mig_profile else len(group.gpus)
+        return [
+            msgspec.structs.replace(
+                profile, tp=tp, precision="fp8" if group.kind.capability >= _ADA else "bf16"
+            )
+            for tp in TENSOR_PARALLEL
+            if profile.gpus_needed <= tp <= most and self._architecture.heads % tp == 0
+        ] or [profile]
+
+    def _room(self, profile: Profile, group: GpuGroup) -> "_Room":
         count = profile.gpus_needed
         chosen = pick(group, count, self._host, lambda gpu: self._suits(profile, gpu))
         gpus = chosen or tuple(by_room(group, self._host)[:count])
         scarcest = min(gpus, key=lambda gpu: free_bytes(gpu, self._host) or 0)
         need = self._need(profile, scarcest)
         words = self._words(profile, scarcest, need, suits=chosen is not None)
-        room = Check(name="memory", passed=chosen is not None, words=words)
-        return Trial(checks=checks, room=room, memory=need, gpus=gpus)
+        if profile.backend == "nim" and profile.precision:
+            words = f"reckoned in {profile.precision} on {count} of them: {words}"
+        return _Room(Check(name="memory", passed=chosen is not None, words=words), need, gpus)
 
     def _suits(self, profile: Profile, gpu: Gpu) -> bool:
         free = free_bytes(gpu, self._host)
@@ -188,16 +237,48 @@ class GpuTrials:
         if free >= required:
             return _busy(gpu)
         short = f"short of {(required - free) / GIB:.1f} GiB"
-        fitting = need.fitting_context if need and profile.gpu_memory_bytes is None else None
-        remedy = f": --max-model-len {fitting} would fit" if fitting else ""
-        return f"{short}{remedy} ({figures})"
+        return f"{short}{self._remedy(profile, gpu, need)} ({figures})"
+
+    def _remedy(self, profile: Profile, gpu: Gpu, need: MemoryNeed | None) -> str:
+        """What would help: a shorter context, or else more GPUs of this kind."""
+        if need is None or profile.gpu_memory_bytes is not None:
+            return ""
+        if need.fitting_context:
+            return f": --max-model-len {need.fitting_context} would fit"
+        for tp in TENSOR_PARALLEL:
+            if tp > profile.tp and self._suits(msgspec.structs.replace(profile, tp=tp), gpu):
+                return f": {tp * profile.pp} such GPUs would hold it"
+        return ""
 
 
-def _order(trial: Trial) -> tuple[object, ...]:
-    fit = list(Fit).index(trial.fit(build=False))
+def _asked(profile: Profile) -> tuple[object, ...]:
+    """All of a profile that a trial depends on."""
+    entry = profile.entry
+    return (
+        profile.backend,
+        profile.precision,
+        profile.runtime,
+        profile.tp,
+        profile.pp,
+        profile.gpu,
+        profile.gpu_device,
+        profile.product_pattern,
+        profile.ampere_plus,
+        profile.gpu_count,
+        profile.gpu_memory_bytes,
+        profile.compute_capability,
+        entry is not None,
+        entry is not None and entry.tags.get("model_type"),
+    )
+
+
+def _order(trial: Trial) -> tuple[int, int, int, int]:
+    fit = _FITS[trial.fit(build=False)]
     memory = trial.memory
-    grade = list(Grade).index(memory.grade) if memory and memory.grade else 0
-    return fit, -len(trial.checks), grade, -(memory.kv_tokens if memory else 0)
+    if memory is None:
+        return fit, -len(trial.checks), 0, 0
+    grade = _GRADES[memory.grade] if memory.grade else 0
+    return fit, -len(trial.checks), grade, -memory.kv_tokens
 
 
 def _no_gpu(profile: Profile) -> Check:

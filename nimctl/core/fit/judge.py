@@ -57,6 +57,10 @@ class Judge:
         """Tell how well a profile fits, and why."""
         trial = self._try(profile)
         fit = trial.fit(build=profile.build and not cached)
+        if fit is Fit.INCOMPATIBLE:
+            # Most of a long manifest: only what the candidate needs.
+            obstacle = trial.checks[-1].words
+            return Candidate(profile=profile, fit=fit, cached=cached, reasons=(obstacle,))
         return Candidate(
             profile=profile,
             fit=fit,
@@ -78,9 +82,7 @@ class Judge:
 
 
 def _reasons(profile: Profile, trial: Trial, fit: Fit, *, cached: bool) -> Iterable[str]:
-    if trial.obstacle:
-        yield trial.obstacle.words
-    elif fit is Fit.LOW_MEMORY and trial.room:
+    if fit is Fit.LOW_MEMORY and trial.room:
         yield trial.room.words
     elif profile.build:
         yield "the engine is in the store" if cached else "the engine is built on first use"

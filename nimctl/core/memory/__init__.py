@@ -7,7 +7,13 @@ from nimctl.core.memory.cpu import (
     kv_bytes_per_token,
     memory_need,
 )
-from nimctl.core.memory.gpu import GpuShare, Limits, default_limits, gpu_memory_need
+from nimctl.core.memory.gpu import (
+    TENSOR_PARALLEL,
+    GpuShare,
+    Limits,
+    default_limits,
+    gpu_memory_need,
+)
 from nimctl.core.memory.need import (
     ANY_CAPACITY,
     Capacity,
@@ -19,6 +25,7 @@ from nimctl.core.memory.need import (
 __all__ = [
     "ANY_CAPACITY",
     "BYTES_PER_WEIGHT",
+    "TENSOR_PARALLEL",
     "Capacity",
     "CapacityWish",
     "GpuShare",

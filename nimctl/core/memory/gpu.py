@@ -21,6 +21,8 @@ from nimctl.core.memory.need import CapacityWish, Grade, MemoryNeed
 from nimctl.core.value import Value
 
 GIB = 2**30
+# Degrees that are offered: GPUs of one node.
+TENSOR_PARALLEL = (1, 2, 4, 8)
 # Bytes per weight with its scales: nvfp4 has one fp8 scale for 16 weights, mxfp4 one byte for 32,
 # the int4 kinds a 16-bit scale and a 4-bit zero for 128.
 _BYTES_PER_WEIGHT = {
