@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nimctl.core.nim_manifest import ManifestSource
     from nimctl.core.profile import Wish
     from nimctl.core.refs import ModelRef
+    from nimctl.tools import Tools
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -202,20 +203,31 @@ def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str
 
 
 def complete_profile(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the profiles that a model of the catalogue has here, for shell completion."""
+    """Names of the profiles of a manifest, or of a model here, for shell completion."""
     from nimctl.core.errors import NimctlError
-    from nimctl.core.variants import parts_of, profiles_of
     from nimctl.settings import load
     from nimctl.tools import Tools
 
-    name = ctx.params.get("model")
     with Tools(load()) as tools:
         try:
-            model = tools.catalog.find(str(name))
+            names = _profile_names(ctx.params.get("file"), ctx.params.get("model"), tools)
         except NimctlError:
             return []
-        profiles = profiles_of(model, parts_of(tools.host()))
-        return [one.name for one in profiles if one.name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _profile_names(manifest: str | None, model: str | None, tools: "Tools") -> list[str]:
+    from nimctl.core.nim_manifest import ManifestSource
+    from nimctl.core.nim_profiles import name_of
+    from nimctl.core.variants import parts_of, profiles_of
+    from nimctl.survey import find_manifest
+
+    if manifest and manifest != "-":
+        source = ManifestSource(kind="file", place=manifest)
+        found = find_manifest(source, tools, lambda _event: None)
+        return [name_of(one.tags) for one in found.manifest.profiles]
+    profiles = profiles_of(tools.catalog.find(str(model)), parts_of(tools.host()))
+    return [one.name for one in profiles]
 
 
 def complete_server(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -13,6 +13,7 @@ from docker_cli import RUN, docker
 from nim_images import make_file_image
 from nim_manifests import NON_LLM, SCHEMA_1, SCHEMA_2
 from nim_server import NimServer
+from registry_daemon import RegistryDaemon
 
 from nimctl.core.nim_manifest import MANIFEST_PATHS
 from nimctl.core.profile_reports import ExplainedProfile, ProfileList
@@ -131,6 +132,26 @@ def test_an_image_is_read_with_its_labels_and_without_starting_it(run: Run) -> N
     absent = run("list-profiles", "--image", reference)
     assert absent.code == 3
     words(absent, f"docker pull {reference}", "--pull-image")
+
+
+@pytest.mark.usefixtures("docker_runs")
+@pytest.mark.parametrize("flag", ["--pull", "--pull-image"])
+def test_an_image_in_a_registry_is_pulled_when_that_is_allowed(
+    run: Run, tmp_path: Path, flag: str
+) -> None:
+    with RegistryDaemon(tmp_path) as daemon:
+        reference = f"{daemon.host}/nim/test/pulled:{RUN}"
+        make_file_image(reference, {MANIFEST_PATHS[1]: SCHEMA_2.encode()}, {})
+        docker("push", "--quiet", reference)
+        docker("rmi", reference)
+        assert run("list-profiles", "--image", reference).code == 3
+        assert run("list-profiles", "--image", reference, flag, "--offline").code == 3
+        pulled = run("list-profiles", "--image", reference, flag, *A100, "--json")
+        try:
+            assert pulled.code == 0, pulled
+            assert pulled.json["manifest"]["source"] == f"the image {reference}"
+        finally:
+            docker("rmi", "--force", reference)
 
 
 def test_what_is_wrong_is_said(run: Run, schema_2: Path, tmp_path: Path) -> None:

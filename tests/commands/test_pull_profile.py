@@ -12,12 +12,14 @@ import msgspec
 import pytest
 import yaml
 from conftest import Run, steps, words
-from docker_cli import docker
+from docker_cli import RUN, docker
 from hub import Hub
 from ngc import Ngc
+from nim_images import make_file_image
 from transfers import blake3_of, sha256_of
 
 from nimctl.core.layout import Layout
+from nimctl.core.nim_manifest import MANIFEST_PATHS
 from nimctl.core.reports import ProfilePullReport
 
 CHECKPOINT = {"config.json": b'{"a": 1}', "LICENSE": b"do", "weights.safetensors": b"not taken"}
@@ -292,6 +294,19 @@ def test_a_container_reads_the_cache_as_an_ordinary_user(
                   "--volume", f"{tmp_path}/cache:/opt/nim/.cache:ro", "--entrypoint", "sha256sum",
                   image, engine)  # fmt: skip
     assert line.split()[0] == sha256_of(ENGINE["rank0.engine"])
+
+
+@pytest.mark.usefixtures("ngc", "docker_runs")
+def test_a_profile_of_an_image_comes_and_the_line_that_starts_it_names_the_image(run: Run) -> None:
+    reference = f"nvcr.io/nim/test/tiny:{RUN}"
+    files = {MANIFEST_PATHS[0]: yaml.safe_dump(manifest()).encode()}
+    make_file_image(reference, files, {})
+    try:
+        result = run("pull", "--image", reference, "--profile", VLLM_ID)
+    finally:
+        docker("rmi", "--force", reference)
+    assert result.code == 0, result
+    assert f"-e NIM_MODEL_PROFILE={VLLM_ID} -p 8000:8000 {reference}" in result.err
 
 
 @pytest.mark.usefixtures("ngc")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, words
+from nim_manifests import SCHEMA_2
 
 
 def test_without_arguments_the_help_is_printed(run: Run) -> None:
@@ -155,6 +156,18 @@ def test_completion_knows_commands_models_flags_and_gpus(environ: dict[str, str]
     assert completions(environ, "serve", "cap") == ["capitals-demo"]
     assert "--max-model-len" in completions(environ, "serve", "--max")
     assert completions(environ, "list-profiles", "--gpu", "H100_P") == ["h100_pcie"]
+
+
+def test_completion_knows_the_profiles_of_a_manifest(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(SCHEMA_2)
+    line = ("pull", "--manifest", str(path), "--profile", "tensorrt_llm-a")
+    name = "tensorrt_llm-a100-bf16-tp1-pp1-throughput"
+    assert set(completions(environ, *line)) == {name}
+    path.write_text("nothing of the kind")
+    assert "".join(completions(environ, *line)) == ""
 
 
 def test_verbose_names_every_step(run: Run) -> None:
