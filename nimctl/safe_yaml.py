@@ -32,7 +32,7 @@ _CONSTANTS: dict[str, bool | None] = {
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*([eE][-+][0-9]+)?")
 _LONGEST_NUMBER = 64
-# libyaml compares each of these with all before it: 2 MB of them would keep it busy for minutes.
+# libyaml compares each of these with all before it: 2 MB of them would keep it busy for a minute.
 _MOST_TAG_DIRECTIVES = 16
 
 

@@ -1,7 +1,9 @@
 """`nimctl pull --manifest`: a profile's files from NGC and the Hub, where NIM looks for them."""
 
 import hashlib
+import io
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -377,3 +379,19 @@ def test_the_list_of_models_says_how_many_files_of_a_version_there_are(
 ) -> None:
     run("pull", "--manifest", file, "--profile", ENGINE_ID)
     assert "ngc://acme/team/tiny-llm:a100x1 (2 of its files)" in run("list").out
+
+
+def test_an_archive_in_a_workspace_stays_as_it_is(run: Run, ngc: Ngc, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("inside.txt"))
+    archive = buffer.getvalue()
+    ngc.models["acme", "team", "tiny-llm"].add("rmir", {"model.tar.gz": archive})
+    files = {"model.tar.gz": {"uri": uri("rmir", "model.tar.gz")}}
+    document = {"x": {"tags": {"model_type": "rmir"}, "workspace": {"files": files}}}
+    pull = ("pull", "--manifest", write(tmp_path, document), "--profile", "x")
+    for _ in range(2):
+        result = run(*pull)
+        assert result.code == 0, result
+        assert cached(tmp_path / "cache", "rmir") == {"model.tar.gz": archive}
+    assert run(*pull, "--offline").code == 0
