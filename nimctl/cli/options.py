@@ -208,9 +208,11 @@ def complete_profile(ctx: click.Context, _param: click.Parameter, incomplete: st
     from nimctl.settings import load
     from nimctl.tools import Tools
 
+    # While an option waits for its value, click has not yet given out the arguments.
+    model = ctx.params.get("model") or next(iter(ctx.args), None)
     with Tools(load()) as tools:
         try:
-            names = _profile_names(ctx.params.get("file"), ctx.params.get("model"), tools)
+            names = _profile_names(ctx.params.get("file"), model, tools)
         except NimctlError:
             return []
     return [name for name in names if name.startswith(incomplete)]

@@ -85,7 +85,7 @@ def _degrees(
     if architecture is None or kind.memory_bytes is None:
         yield 1, "throughput"
         return
-    degrees = [1] if _comes_alone(kind) else _divisors(architecture)
+    degrees = [1] if kind.comes_alone else _divisors(architecture)
     grades = {tp: _grade(profile, architecture, kind.memory_bytes, tp) for tp in degrees}
     fitting = [tp for tp in degrees if grades[tp] is not Grade.NO_FIT]
     if not fitting:
@@ -95,11 +95,6 @@ def _degrees(
         yield tp, "throughput"
     if faster := next((tp for tp in fitting if tp > roomy), None):
         yield faster, "latency"
-
-
-def _comes_alone(kind: GpuPart) -> bool:
-    """Whether no machine has two: laptops, and parts that share the host's memory."""
-    return kind.unified_memory or kind.key.endswith("_laptop")
 
 
 def _grade(profile: Profile, architecture: Architecture, memory_bytes: int, tp: int) -> Grade:

@@ -156,6 +156,11 @@ def test_completion_knows_commands_models_flags_and_gpus(environ: dict[str, str]
     assert completions(environ, "serve", "cap") == ["capitals-demo"]
     assert "--max-model-len" in completions(environ, "serve", "--max")
     assert completions(environ, "list-profiles", "--gpu", "H100_P") == ["h100_pcie"]
+    assert completions(environ, "list-profiles", "cap") == ["capitals-demo"]
+    profiles = ["llama_cpp-f16-tp1-pp1", "llama_cpp-q8_0-tp1-pp1"]
+    for option in ("--explain", "--profile"):
+        asked = ("list-profiles", "capitals-demo", option, "llama_cpp")
+        assert sorted(completions(environ, *asked)) == profiles
 
 
 def test_completion_knows_the_profiles_of_a_manifest(

@@ -121,6 +121,11 @@ def test_speech_nims_build_only_where_the_manifest_has_no_engine() -> None:
             "tensorrt_llm does not serve int8_sq",
         ),
         (
+            Profile(backend="tensorrt_llm", precision="bf16", build=True),
+            "jetson_orin",
+            "tensorrt_llm is not built for ",
+        ),
+        (
             Profile(backend="nim", compute_capability="8.9"),
             "a100_sxm_80gb",
             "needs compute capability 8.9, A100-SXM4-80GB has 8.0",

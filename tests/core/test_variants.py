@@ -55,6 +55,12 @@ def test_a_gpu_has_the_precisions_of_its_compute_capability_only() -> None:
     assert found(engine, "t4") == set()
 
 
+def test_parts_of_which_no_machine_has_two_have_no_tensor_parallelism() -> None:
+    variant = Variant(backend="tensorrt_llm", precisions=("fp8",), source=HUB, build=True)
+    for alone in ("rtx_4090_laptop", "gb10"):
+        assert names(variant, alone) == [f"tensorrt_llm-{alone}-fp8-tp1-pp1-throughput"]
+
+
 def test_a_checkpoint_that_tensorrt_llm_serves_as_it_is_has_a_name_of_its_own() -> None:
     checkpoint = Variant(backend="tensorrt_llm", precisions=("fp8",), source=HUB)
     assert names(checkpoint, "h100_sxm")[0] == (

@@ -22,7 +22,7 @@ def gpu(key: str, index: int = 0, *, used_gib: float = 0, **other: object) -> Gp
         "index": index,
         "name": part.names[0],
         "uuid": f"GPU-{key}-{index}",
-        "pci_device": f"{part.pci_devices[0]}:10de",
+        "pci_device": f"{next(iter(part.pci_devices), 'none')}:10de",
         "compute_capability": part.compute_capability,
         "key": key,
         "memory_total_bytes": part.memory_bytes,

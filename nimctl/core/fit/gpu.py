@@ -20,9 +20,9 @@ from nimctl.core.fit.groups import (
     short_name,
     used_share,
 )
-from nimctl.core.fit.precision import range_of
+from nimctl.core.fit.precision import is_built_for, range_of
 from nimctl.core.fit.trial import Trial
-from nimctl.core.gpus import means
+from nimctl.core.gpus import means, part_of
 from nimctl.core.machine import Gpu, Host, capability_of
 from nimctl.core.memory import (
     TENSOR_PARALLEL,
@@ -245,6 +245,9 @@ class GpuTrials:
             return ""
         if need.fitting_context:
             return f": --max-model-len {need.fitting_context} would fit"
+        part = part_of(gpu)
+        if part is not None and part.comes_alone:
+            return ""
         for tp in TENSOR_PARALLEL:
             if tp > profile.tp and self._suits(msgspec.structs.replace(profile, tp=tp), gpu):
                 return f": {tp * profile.pp} such GPUs would hold it"
@@ -309,6 +312,10 @@ def _precision(profile: Profile, gpu: Gpu) -> Iterator[Check]:
     allowed = range_of(profile)
     if allowed is None:
         words = f"{profile.backend} does not serve {what}"
+        yield Check(name="precision", passed=False, words=words)
+        return
+    if not is_built_for(profile, gpu.capability):
+        words = f"{profile.backend} is not built for {short_name(gpu)} ({gpu.compute_capability})"
         yield Check(name="precision", passed=False, words=words)
         return
     least, below = allowed

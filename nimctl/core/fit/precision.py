@@ -70,6 +70,8 @@ _VLLM: dict[str, Capability] = {
     "mxfp4": _AMPERE,
     "nvfp4": _BLACKWELL,
 }
+# Jetson Orin and Thor are not in https://nvidia.github.io/TensorRT-LLM/supported-hardware.html.
+_WITHOUT_TENSORRT_LLM: frozenset[Capability] = frozenset({(8, 7), (11, 0)})
 # What a NIM needs, https://docs.nvidia.com/nim/large-language-models/latest/support-matrix.html:
 # above 7.0 for any model, 8.0 for bf16. fp8 and nvfp4 as the hardware has them. Riva's engines are
 # built from 7.0 on, https://docs.nvidia.com/nim/riva/asr/1.3.1/support-matrix.html.
@@ -116,10 +118,18 @@ def names_of(profile: Profile) -> tuple[str, ...]:
     return tuple(_table(profile) or ())
 
 
+def is_built_for(profile: Profile, capability: Capability) -> bool:
+    """Whether a profile's backend is built for a compute capability that lies in its range."""
+    own = profile.entry is None and profile.backend == "tensorrt_llm"
+    return not own or capability not in _WITHOUT_TENSORRT_LLM
+
+
 def runs_on(profile: Profile, capability: Capability) -> bool:
-    """Whether a profile's precision runs on a compute capability."""
+    """Whether a profile's backend and precision run on a compute capability."""
     allowed = range_of(profile)
-    return allowed is not None and allowed[0] <= capability < allowed[1]
+    if allowed is None or not is_built_for(profile, capability):
+        return False
+    return allowed[0] <= capability < allowed[1]
 
 
 def preference(precision: str | None, capability: Capability) -> int:

@@ -42,6 +42,11 @@ class GpuPart(Value):
     unverified: tuple[str, ...] = ()
 
     @property
+    def comes_alone(self) -> bool:
+        """Whether no machine has two of them: laptops, and parts that share the host's memory."""
+        return self.unified_memory or self.key.endswith("_laptop")
+
+    @property
     def memory_bytes(self) -> int | None:
         """The memory in bytes."""
         return None if self.memory_mib is None else self.memory_mib * 2**20
