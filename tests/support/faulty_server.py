@@ -158,7 +158,7 @@ class Handler(BaseHTTPRequestHandler, Generic[SiteT]):
             body = body[:stalled]
         elif cuts and self.command == "GET":
             body = body[: cuts.pop(0)]
-        self.close_connection |= len(body) < int(fixed["Content-Length"])
+        self.close_connection |= len(body) < end - start
         time.sleep(faults.pause_s)
         if self.command == "GET":
             self.server.site.count(len(body))
