@@ -61,7 +61,7 @@ def plan_build(request: BuildRequest, tools: Tools) -> Plan:
 def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     """Plan a server, with everything that it still needs, or what it has to begin with."""
     port = _port(request)
-    decide.server_name(request, tools.servers.running())
+    decide.server_name(request, tools.embedded_servers.running())
     artifact = _named(request.ref, tools)
     opening = _opening(request.ref, artifact, tools)
     if opening:
@@ -232,7 +232,7 @@ def _surroundings(
         builder=tools.builder.version,
         python=tools.python,
         port=port,
-        running=tools.servers.running(),
+        running=tools.embedded_servers.running(),
     )
 
 

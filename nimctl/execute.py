@@ -45,7 +45,7 @@ def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
             outcome = _act(step, outcome, tools, emit)
     except BaseException:
         if any(isinstance(step, Launch | LaunchContainer) for step in plan.steps):
-            tools.launcher.stop_launched()
+            tools.servers.stop_launched()
         raise
     return outcome
 
@@ -76,11 +76,11 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             _write(step)
         case Launch() | LaunchContainer():
             emit(Started(task="launch", title=f"starting {step.server.name}"))
-            tools.launcher.launch(step)
+            tools.servers.launch(step)
             emit(Finished(task="launch"))
         case Await():
             emit(Started(task="ready", title=f"loading {step.server.name}"))
-            tools.launcher.wait_ready(step)
+            tools.servers.wait_ready(step, emit)
             emit(Finished(task="ready", note=step.server.url))
         case _:
             assert_never(step)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from nimctl.engines.llama_cpp import LlamaCppBuilder
     from nimctl.engines.trtllm.builder import TrtllmBuilder
     from nimctl.serving.container_servers import ContainerServers
-    from nimctl.serving.docker import DockerEngine
+    from nimctl.serving.docker.engine import DockerEngine
     from nimctl.serving.embedded import EmbeddedServers
-    from nimctl.serving.front import Launcher
+    from nimctl.serving.servers import Servers
     from nimctl.store.artifacts import ArtifactStore
     from nimctl.store.blobs import BlobStore
     from nimctl.store.engines import EngineStore
@@ -142,7 +142,14 @@ class Tools:
         return TrtllmBuilder(LocalRunner())
 
     @cached_property
-    def servers(self) -> "EmbeddedServers":
+    def servers(self) -> "Servers":
+        """All servers."""
+        from nimctl.serving.servers import Servers
+
+        return Servers(self.embedded_servers, lambda: self.container_servers)
+
+    @cached_property
+    def embedded_servers(self) -> "EmbeddedServers":
         """Embedded servers."""
         from nimctl.serving.embedded import EmbeddedServers
 
@@ -176,25 +183,26 @@ class Tools:
         """Servers in containers."""
         from nimctl.serving.container_servers import ContainerServers
 
-        return ContainerServers(self.containers, self.registries.ngc_key())
+        return ContainerServers(self.containers, self.layout.home, self.registries.ngc_key)
 
-    @cached_property
-    def launcher(self) -> "Launcher":
-        """Starts servers of either kind."""
-        from nimctl.serving.front import Launcher
-
-        return Launcher(self.servers, self.container_servers)
-
-    @cached_property
+    @property
     def containers(self) -> "Containers":
-        """The container engine; it is looked for when it is first asked something."""
+        """The container engine.
+
+        Raises:
+            NoContainerEngineError: There is none; the SDK is not loaded to find that out.
+        """
         return self._docker
 
     @cached_property
     def _docker(self) -> "DockerEngine":
-        from nimctl.serving.docker import DockerEngine
+        from nimctl.serving.docker.endpoints import endpoints, require_one
 
-        return DockerEngine(self.settings.container_engine)
+        candidates = endpoints(self.settings.container_engine)
+        require_one(candidates)
+        from nimctl.serving.docker.engine import DockerEngine
+
+        return DockerEngine(candidates)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -33,6 +33,7 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "list": (reports.StoredModels, "`list --json`"),
     "inspect-model": (reports.ModelReport, "`inspect` of a model"),
     "inspect-server": (reports.InspectedServer, "`inspect` of a server"),
+    "restart": (reports.RestartReport, "`restart --json`"),
     "ps": (reports.Servers, "`ps --json`"),
     "versions": (reports.VersionList, "`versions --json`"),
     "push": (reports.PushReport, "`push --json`"),

@@ -34,13 +34,16 @@ def command(settings: "Settings", name: str, *, kind: str | None, output: "Outpu
 
 
 def _report(name: str, kind: str | None, tools: "Tools") -> "InspectedServer | ModelReport":
+    import shlex
+
     from nimctl import stored
     from nimctl.core.errors import NotFoundError
     from nimctl.core.reports import InspectedServer
 
     if kind != "model":
         try:
-            return InspectedServer(server=tools.servers.find(name))
+            server = tools.servers.find(name)
+            return InspectedServer(server=server, run_line=shlex.join(server.argv))
         except NotFoundError:
             if kind == "server":
                 raise

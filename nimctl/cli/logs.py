@@ -1,8 +1,6 @@
 """`nimctl logs`."""
 
 import sys
-import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 import click
@@ -13,40 +11,56 @@ if TYPE_CHECKING:
     from nimctl.cli.render import Output
     from nimctl.settings import Settings
 
-_POLL_S = 0.2
+
+class _Since(click.ParamType[float]):
+    name = "time"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        from nimctl.cli.units import moment
+
+        try:
+            return moment(str(value))
+        except ValueError:
+            self.fail(f"`{value}` is no time; use 10m, 2h or 2026-11-25T10:00:00Z", param, ctx)
 
 
 @click.command("logs", help="Print a server's log, also after it has ended.")
 @click.argument("name", metavar="NAME", shell_complete=complete_server)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the server ends.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option(
+    "--since", type=_Since(), metavar="TIME", help="Only lines since then: 10m, 2h, or RFC 3339."
+)
 @output_options
 @click.pass_obj
 def command(
-    settings: "Settings", name: str, *, follow: bool, tail: int | None, output: "Output"
+    settings: "Settings",
+    name: str,
+    *,
+    follow: bool,
+    tail: int | None,
+    since: float | None,
+    output: "Output",
 ) -> None:
     """Print a log; with --json each line is a string."""
+    from contextlib import closing
+
     from nimctl.tools import Tools
 
     with (
         Tools(settings) as tools,
-        tools.servers.log(name).open(encoding="utf-8", errors="replace") as log,
+        closing(tools.servers.log(name, follow=follow, tail=tail, since_s=since)) as lines,
     ):
-        for line in log if tail is None else deque(log, maxlen=tail):
+        for line in lines:
             _write(line, output)
-        while follow:
-            ended = not tools.servers.is_running(name)
-            for line in log:
-                _write(line, output)
-            if ended:
-                break
-            time.sleep(_POLL_S)
 
 
 def _write(line: str, output: "Output") -> None:
     if output.as_json:
         import json
 
-        line = json.dumps(line.rstrip("\n")) + "\n"
-    sys.stdout.write(line)
+        line = json.dumps(line)
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -238,7 +238,7 @@ def complete_server(_ctx: click.Context, _param: click.Parameter, incomplete: st
     from nimctl.tools import Tools
 
     with Tools(load()) as tools:
-        return [one.name for one in tools.servers.all() if one.name.startswith(incomplete)]
+        return [name for name in tools.servers.names() if name.startswith(incomplete)]
 
 
 def model_argument(function: Command) -> Command:

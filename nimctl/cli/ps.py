@@ -8,7 +8,10 @@ from nimctl.cli.options import output_options
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
+    from nimctl.core.reports import ServerReport
     from nimctl.settings import Settings
+
+_SHOWN = len("GPU-12345678")
 
 
 @click.command("ps", help="List servers that run; --all lists those that have ended too.")
@@ -18,28 +21,46 @@ if TYPE_CHECKING:
 def command(settings: "Settings", *, all_: bool, output: "Output") -> None:
     """List servers."""
     from nimctl.cli.render import table
-    from nimctl.cli.units import duration
     from nimctl.core.reports import Servers
     from nimctl.tools import Tools
 
     with Tools(settings) as tools:
         servers = [one for one in tools.servers.all() if all_ or one.state != "exited"]
-    header = ("NAME", "MODEL", "BACKEND", "PROFILE", "ENDPOINT", "STATE", "UPTIME")
-    output.data(
-        Servers(servers=tuple(servers)),
-        lambda: table(
-            header,
-            [
-                (
-                    one.name,
-                    one.model,
-                    one.backend,
-                    one.profile,
-                    f"{one.url}/v1",
-                    one.state,
-                    "-" if one.uptime_s is None else duration(one.uptime_s),
-                )
-                for one in servers
-            ],
-        ),
+        if trouble := tools.servers.trouble:
+            output.note(f"servers in containers are not listed: {trouble.message}: {trouble.cause}")
+    output.data(Servers(servers=tuple(servers)), lambda: table(_HEADER, map(_row, servers)))
+
+
+_HEADER = (
+    *("NAME", "MODEL", "BACKEND", "PROFILE", "ENDPOINT", "STATE"),
+    *("GPU", "MEMORY", "REQUESTS", "UPTIME"),
+)
+
+
+def _row(one: "ServerReport") -> tuple[str, ...]:
+    from nimctl.cli.units import duration, size
+
+    return (
+        one.name,
+        one.model,
+        one.backend,
+        one.profile,
+        f"{one.url}/v1",
+        one.state,
+        ",".join(map(_short, one.gpus)) or "none",
+        "-" if one.memory_bytes is None else size(one.memory_bytes),
+        _requests(one),
+        "-" if one.uptime_s is None else duration(one.uptime_s),
     )
+
+
+def _short(gpu: str) -> str:
+    """The kind and the first digits of a UUID, as far as people compare it."""
+    return gpu.rpartition("=")[2][:_SHOWN]
+
+
+def _requests(one: "ServerReport") -> str:
+    if one.requests_running is None:
+        return "-"
+    waiting = f", {one.requests_waiting} waiting" if one.requests_waiting else ""
+    return f"{one.requests_running}{waiting}"

@@ -42,7 +42,7 @@ def _remove(name: str, tools: "Tools") -> "Removed":
     try:
         return stored.remove_model(parse_reference(name), tools)
     except NotFoundError:
-        if name not in {one.name for one in tools.servers.all()}:
+        if name not in tools.servers.names():
             raise
     return _remove_server(name, tools)
 

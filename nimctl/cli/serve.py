@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from nimctl.core.profile import Wish
     from nimctl.core.reports import ServerReport
     from nimctl.core.requests import ServeRequest
-    from nimctl.serving.container_servers import ContainerServers
-    from nimctl.serving.embedded import EmbeddedServers
+    from nimctl.serving.servers import Servers
     from nimctl.settings import Settings
     from nimctl.tools import Tools
 
@@ -215,15 +214,14 @@ def _serve(
     # The last one is what clients talk to: the router, where there is one.
     launched = [one for one in plan.steps if isinstance(one, Launch | LaunchContainer)][-1]
     name = launched.server.name
-    runner = tools.servers if isinstance(launched, Launch) else tools.container_servers
     if request.detach:
-        _report(runner.find(name), plan, stopwatch, output, timings=timings)
+        _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
         output.note(f"stop it with: nimctl stop {name}")
         return
-    with _stopped_by_signals(name, runner, output):
-        _report(runner.find(name), plan, stopwatch, output, timings=timings)
+    with _stopped_by_signals(name, tools.servers, output):
+        _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
         output.note("Ctrl-C stops it")
-        runner.wait(name)
+        tools.servers.wait(name)
 
 
 def _report(
@@ -239,19 +237,18 @@ def _report(
 
 
 @contextmanager
-def _stopped_by_signals(
-    name: str, runner: "EmbeddedServers | ContainerServers", output: "Output"
-) -> "Iterator[None]":
+def _stopped_by_signals(name: str, servers: "Servers", output: "Output") -> "Iterator[None]":
     from nimctl.core.errors import Exit, Terminated
 
     try:
         yield
     except (KeyboardInterrupt, Terminated) as asked:
-        output.note(f"stopping {name}; requests in flight are finished, Ctrl-C again kills it")
         try:
-            runner.stop(name)
+            # The second Ctrl-C may come as soon as this is read.
+            output.note(f"stopping {name}; requests in flight are finished, Ctrl-C again kills it")
+            servers.stop(name)
         except KeyboardInterrupt:
-            runner.stop(name, grace_s=0)
+            servers.stop(name, grace_s=0)
         # What was asked for has happened, so that this is no error to explain.
         ended = Exit.TERMINATED if isinstance(asked, Terminated) else Exit.INTERRUPTED
         raise click.exceptions.Exit(ended) from None

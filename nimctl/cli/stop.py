@@ -37,7 +37,9 @@ def command(
     with Tools(settings) as tools:
         chosen = list(tools.servers.running()) if all_ else list(names)
         for name in chosen:
-            tools.servers.log(name)  # an unknown name is refused before the first one is stopped
+            tools.servers.is_running(
+                name
+            )  # an unknown name is refused before the first one is stopped
         killed = [name for name in chosen if not tools.servers.stop(name, grace_s)]
     for name in killed:
         output.note(f"{name} did not end within {grace_s:g} s and was killed")

@@ -26,6 +26,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / _DAY:.0f} days"
 
 
+def moment(text: str) -> float:
+    """A Unix time: so long ago (`90s`, `10m`, `2h`, `1d`), or an RFC 3339 time.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    scale = {"s": 1, "m": _MINUTE, "h": _HOUR, "d": _DAY}.get(text[-1:])
+    if scale and text[:-1].isdigit():
+        return datetime.now(UTC).timestamp() - int(text[:-1]) * scale
+    return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+
+
 def ago(moment: str) -> str:
     """How long ago an RFC 3339 time was."""
     return duration((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()) + " ago"

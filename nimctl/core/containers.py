@@ -208,7 +208,8 @@ class Image(Value):
     """An image that the engine has.
 
     `id` is the digest of its configuration, `digests` are those of its manifests in registries
-    (`nvcr.io/nim/x@sha256:…`). `architecture` is as platforms have it (`amd64`); size in bytes.
+    (`nvcr.io/nim/x@sha256:…`). `architecture` is as platforms have it (`amd64`); size in bytes;
+    `environment` as NAME=VALUE.
     """
 
     reference: str
@@ -219,6 +220,8 @@ class Image(Value):
     size: int
     labels: dict[str, str] = {}
     user: str = ""
+    working_directory: str = ""
+    environment: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
 
@@ -262,3 +265,10 @@ class Container(Value):
     state: ContainerState
     created: str
     gpus: tuple[str, ...] = ()
+
+
+class Usage(Value):
+    """What a container uses: memory in bytes, and what it has read from disks since it started."""
+
+    memory_bytes: int
+    read_bytes: int

@@ -10,6 +10,7 @@ NimctlError
 +-- HardwareError             7   this machine cannot run it
 |   +-- UnsupportedModelError 7   no engine of this backend can run the model
 +-- ContainerEngineError      8   Docker or Podman
+|   +-- NoContainerEngineError 8  there is none
 |   +-- LimitRefusedError     8   it may not lift a limit that a container asks for
 +-- DeadlineError             9   it took longer than allowed
 +-- ServerDiedError          10   the server ended before it was ready
@@ -132,6 +133,10 @@ class ContainerEngineError(NimctlError):
     """Docker or Podman refused or failed."""
 
     exit_code = Exit.CONTAINER_ENGINE
+
+
+class NoContainerEngineError(ContainerEngineError):
+    """There is no container engine, and none was asked for by name."""
 
 
 class LimitRefusedError(ContainerEngineError):

@@ -140,12 +140,14 @@ def labelled(step: LaunchContainer) -> ContainerSpec:
 class Await(Value, tag=True):
     """Wait until a server answers, within `timeout_s` seconds.
 
+    With `limit_s` that time is moved on while the server visibly loads, and this is the end of it.
     `until` tells what counts: `none` that it was started, `ready` HTTP 200 on its health path,
     `token` one token of an answer as well.
     """
 
     server: Server
     timeout_s: float
+    limit_s: float | None = None
     until: Readiness = "ready"
 
 

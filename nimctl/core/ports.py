@@ -1,6 +1,6 @@
 """The outside world as nimctl wishes it were; adapters obey these protocols."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from nimctl.core.containers import (
@@ -9,6 +9,7 @@ from nimctl.core.containers import (
     ContainerState,
     Image,
     RegistryLogin,
+    Usage,
 )
 from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact, File
@@ -60,6 +61,16 @@ class Registry(Protocol):
 
     def locate(self, file: File) -> Location:
         """Say where a file's bytes are now; called again when that location has expired."""
+        ...
+
+
+class LogLines(Protocol):
+    """Lines as they come; `close` ends them, also from another thread, and has to be called."""
+
+    def __iter__(self) -> Iterator[str]: ...
+
+    def close(self) -> None:
+        """End the lines."""
         ...
 
 
@@ -118,6 +129,10 @@ class Containers(Protocol):
         """One container; None if there is none of this name."""
         ...
 
+    def spec(self, name: str) -> ContainerSpec | None:
+        """What a container was created with; None if there is none of this name."""
+        ...
+
     def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
         """Containers that carry all of these labels, None for any value, also ended ones."""
         ...
@@ -129,11 +144,12 @@ class Containers(Protocol):
         follow: bool = False,
         tail: int | None = None,
         since_s: float | None = None,
-    ) -> Generator[str]:
-        """Lines of stdout and stderr, without their ends; `since_s` is a Unix time.
+    ) -> LogLines:
+        """Lines of stdout and stderr, without their ends; `since_s` is a Unix time."""
+        ...
 
-        Closing the generator ends a `follow`.
-        """
+    def usage(self, name: str) -> Usage | None:
+        """What a running container uses of the machine; None when it does not run."""
         ...
 
     def wait(self, name: str) -> int:

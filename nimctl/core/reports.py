@@ -5,8 +5,11 @@ from typing import Literal
 from nimctl.core.engine import Engine
 from nimctl.core.facts import Artifact
 from nimctl.core.findings import Finding
+from nimctl.core.machine import Host
+from nimctl.core.memory import MemoryNeed
 from nimctl.core.ngc import ModelVersion
 from nimctl.core.ports import Fetched
+from nimctl.core.profile import Fit
 from nimctl.core.value import Value
 
 
@@ -79,9 +82,13 @@ class BuildReport(Value):
 
 
 class ServerReport(Value):
-    """A server as `ps` shows it; `state` is `starting`, `ready`, `unresponsive` or `exited`.
+    """A server as `ps` shows it: an embedded one has a `pid`, one in a container `container`.
 
-    `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None when it has exited.
+    `state` is `starting`, `ready`, `unresponsive` or `exited`, for containers also `created`,
+    `paused` or `restarting`. `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None
+    when it has exited, `exit_code` then its status. `gpus` are UUIDs or CDI names, memory is the
+    machine's, in bytes; requests are those that are worked on and those that wait, None where the
+    server does not count them. `argv` starts the server again.
     """
 
     name: str
@@ -89,12 +96,21 @@ class ServerReport(Value):
     reference: str
     backend: str
     profile: str
+    reason: str | None = None
     url: str
     state: str
-    pid: int | None
+    pid: int | None = None
+    container: str | None = None
+    image: str | None = None
+    gpus: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    requests_running: int | None = None
+    requests_waiting: int | None = None
+    restarts: int = 0
+    exit_code: int | None = None
     started: str
     uptime_s: float | None
-    log: str
+    log: str | None = None
     api_key_file: str | None
     argv: tuple[str, ...]
 
@@ -151,11 +167,19 @@ class ModelReport(Value):
     engines: tuple[Engine, ...]
 
 
-class InspectedServer(Value):
-    """What `inspect` tells of a server."""
+class RestartReport(Value):
+    """A server that was restarted."""
 
     schema_version: int = 1
     server: ServerReport
+
+
+class InspectedServer(Value):
+    """What `inspect` tells of a server; `run_line` starts it again, from a shell."""
+
+    schema_version: int = 1
+    server: ServerReport
+    run_line: str
 
 
 class Removed(Value):
@@ -253,6 +277,47 @@ class Stopped(Value):
     schema_version: int = 1
     stopped: tuple[str, ...]
     killed: tuple[str, ...]
+
+
+class ListedProfile(Value):
+    """A profile as judged for a host."""
+
+    id: str
+    name: str
+    tags: dict[str, str]
+    fit: Fit
+    lora: bool
+    reasons: tuple[str, ...]
+    memory: MemoryNeed | None
+    source: str | None
+
+
+class ListedModel(Value):
+    """A model's profiles, best first, and the id of the one that `serve` would take."""
+
+    model: str
+    title: str
+    license: str | None
+    selected: str | None
+    profiles: tuple[ListedProfile, ...]
+
+
+class ProfileList(Value):
+    """What `list-profiles MODEL` prints."""
+
+    schema_version: int = 1
+    host: Host
+    model: str
+    selected: str | None
+    profiles: tuple[ListedProfile, ...]
+
+
+class CatalogueList(Value):
+    """What `list-profiles` prints without a model."""
+
+    schema_version: int = 1
+    host: Host
+    models: tuple[ListedModel, ...]
 
 
 class PlacedFlaw(Value):

@@ -15,7 +15,8 @@ class Server(Value):
 
     `profile` is its name and `reason` why it was chosen. It answers at `url`, is ready when
     `health_path` gives HTTP 200, and counts requests at `metrics_path`. A replica has the name of
-    its router as `group`.
+    its router as `group`. `home` is the nimctl home that it belongs to: one engine may have servers
+    of several.
     """
 
     name: str
@@ -29,10 +30,12 @@ class Server(Value):
     metrics_path: str | None = "/metrics"
     api_key_file: str | None = None
     group: str | None = None
+    home: str | None = None
 
 
 _PREFIX = "dev.nimctl."
 NAME_LABEL = f"{_PREFIX}name"
+HOME_LABEL = f"{_PREFIX}home"
 
 
 def labels_of(server: Server) -> dict[str, str]:

@@ -2,100 +2,121 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nimctl.core.containers import Container, ContainerSpec
-from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError
+from nimctl.core.docker_run import docker_run_argv
+from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
+from nimctl.core.events import Emit
 from nimctl.core.plan import Await, LaunchContainer, labelled
-from nimctl.core.ports import Containers
+from nimctl.core.ports import Containers, LogLines
 from nimctl.core.reports import ServerReport
-from nimctl.core.servers import NAME_LABEL, server_of
+from nimctl.core.servers import HOME_LABEL, NAME_LABEL, Server, server_of
+from nimctl.core.starting import died
+from nimctl.core.usage import Load
 from nimctl.serving import health, keyfiles
+from nimctl.serving.load import load_of
+from nimctl.serving.watch import Watch
 
 _PROBE_S = 2.0
-_POLL_S = 0.25
-GRACE_S = 35.0
+_DRAIN_POLL_S = 0.1
+# After the drain, to end by itself before it is killed.
+_END_S = 10.0
+# A server that is not ready has no request to finish.
+_ABORT_S = 1.0
+_LAST_LINES = 200
+# A model of hundreds of gigabytes may load as long; what is silent for longer does not start.
+_LONGEST_START_S = 1800.0
+_AT_ONCE = 8
 
 
 class ContainerServers:
-    """The servers that run in containers of one engine."""
+    """The servers of one nimctl home that run in containers of one engine."""
 
-    def __init__(self, containers: Containers, registry_key: str | None) -> None:
+    def __init__(
+        self,
+        containers: Containers,
+        home: str,
+        registry_key: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._containers = containers
+        self._home = home
         self._registry_key = registry_key
         self._launched: list[str] = []
 
     def launch(self, step: LaunchContainer) -> None:
-        """Create and start a server's container."""
-        if step.generate_api_key and step.server.api_key_file:
-            keyfiles.generate(Path(step.server.api_key_file))
-        if step.registry_key_file and self._registry_key:
-            keyfiles.write(Path(step.registry_key_file), self._registry_key)
-        _make_writable(step.container)
+        """Create and start a server's container; an ended one of the same name gives way.
+
+        Raises:
+            UsageError: One of this name runs, or it is no server's, or the port is taken.
+        """
         spec = labelled(step)
+        self._make_way(spec.name)
+        self._write_keys(step)
+        _make_writable(spec)
         self._containers.create(spec)
         self._launched.append(spec.name)
-        self._containers.start(spec.name)
+        try:
+            self._containers.start(spec.name)
+        except BaseException:
+            # Nothing has run, so that there is nothing to read in it.
+            self._launched.remove(spec.name)
+            self._containers.remove(spec.name)
+            raise
 
-    def wait_ready(self, step: Await) -> None:
-        """Wait until a launched server answers.
+    def _make_way(self, name: str) -> None:
+        old = self._containers.container(name)
+        if old is None:
+            return
+        if not self._is_ours(old):
+            home = old.labels.get(HOME_LABEL)
+            raise UsageError(
+                f"there is a container {name} already",
+                cause=f"it is a server of {home}" if home else "it is no server of nimctl's",
+                hint=f"choose another name with --name, or docker rm {name}",
+            )
+        if old.state.is_running:
+            raise UsageError(
+                f"a server named {name} runs already at {server_of(old.labels).url}",
+                hint=f"nimctl stop {name}, or choose another with --name",
+            )
+        self._containers.remove(name)
+
+    def _write_keys(self, step: LaunchContainer) -> None:
+        user = step.container.user
+        if step.generate_api_key and step.server.api_key_file:
+            keyfiles.generate(Path(step.server.api_key_file))
+            _give_to(user, Path(step.server.api_key_file))
+        registry_key = self._registry_key() if step.registry_key_file else None
+        if step.registry_key_file and registry_key:
+            keyfiles.write(Path(step.registry_key_file), registry_key)
+            _give_to(user, Path(step.registry_key_file))
+
+    def wait_ready(self, step: Await, emit: Emit) -> None:
+        """Wait until a launched server answers; what does not become ready is stopped and kept.
 
         Raises:
-            ServerDiedError: Its container ended, whatever its status.
+            ServerDiedError: It ended, or cannot become ready; the cause has what its log says.
+            HardwareError: Its image is for another architecture.
             DeadlineError: It is not ready in time.
+            ContainerEngineError: The engine is gone.
         """
         name = step.server.name
-        deadline = time.monotonic() + step.timeout_s
-        while not health.answers(step.server.url, step.server.health_path, _PROBE_S):
-            container = self._containers.container(name)
-            if container is None or not container.state.is_running:
-                status = container.state.exit_code if container else "unknown"
-                raise ServerDiedError(
-                    f"{name} ended before it was ready (exit status {status})",
-                    cause=next(iter([*self._containers.log(name, tail=1)][-1:]), None),
-                    hint=f"nimctl logs {name}",
-                )
-            if time.monotonic() > deadline:
-                raise DeadlineError(
-                    f"{name} was not ready within {step.timeout_s:g} seconds",
-                    hint=f"nimctl logs {name}, or allow more with --timeout",
-                )
-            time.sleep(_POLL_S)
-        self._launched.remove(name)
+        Watch(self._containers, step, emit).wait()
+        if name in self._launched:
+            self._launched.remove(name)
 
     def stop_launched(self) -> None:
-        """Stop what this process launched and has not let go."""
+        """Stop what this process launched and has not let go; never a server of another."""
         for name in self._launched:
-            self._containers.stop(name, 0)
-
-    def find(self, name: str) -> ServerReport:
-        """Describe one server.
-
-        Raises:
-            NotFoundError: There is none of this name.
-        """
-        container = self._containers.container(name)
-        if container is None:
-            raise NotFoundError(f"there is no server `{name}`", hint="nimctl ps --all")
-        server = server_of(container.labels)
-        running = container.state.is_running
-        answers = running and health.answers(server.url, server.health_path, _PROBE_S)
-        return ServerReport(
-            name=server.name,
-            model=server.model,
-            reference=server.reference,
-            backend=server.backend,
-            profile=server.profile,
-            url=server.url,
-            state="ready" if answers else "unresponsive" if running else "exited",
-            pid=None,
-            started=container.state.started or container.created,
-            uptime_s=None,
-            log=f"docker logs {name}",
-            api_key_file=server.api_key_file,
-            argv=(),
-        )
+            # Whatever went wrong is told already; an engine that is gone can stop nothing.
+            with suppress(ContainerEngineError, NotFoundError):
+                self._containers.stop(name, _ABORT_S)
+        self._launched.clear()
 
     def wait(self, name: str) -> None:
         """Block until a server ends.
@@ -103,27 +124,151 @@ class ContainerServers:
         Raises:
             ServerDiedError: It ended with another status than 0.
         """
+        server = server_of(self._required(name).labels)
         if status := self._containers.wait(name):
-            raise ServerDiedError(
-                f"{name} ended (exit status {status})", hint=f"nimctl logs {name}"
-            )
+            with closing(self._containers.log(name, tail=_LAST_LINES)) as lines:
+                raise died(server, f"ended (exit status {status})", tuple(lines))
 
-    def stop(self, name: str, grace_s: float = GRACE_S) -> bool:
+    def stop(self, name: str, grace_s: float) -> bool:
         """Stop a server, requests in flight finished; False when it had to be killed."""
-        return self._containers.stop(name, grace_s)
+        one = self._required(name)
+        if not one.state.is_running:
+            return True
+        deadline = time.monotonic() + grace_s
+        self._drain(server_of(one.labels), deadline - min(_END_S, grace_s / 2))
+        return self._containers.stop(name, min(deadline - time.monotonic(), _END_S))
+
+    def _drain(self, server: Server, deadline: float) -> None:
+        """Wait for requests in flight: not every server finishes them when it is told to end."""
+        while time.monotonic() < deadline and load_of(server, _PROBE_S).running:
+            time.sleep(_DRAIN_POLL_S)
+
+    def restart(self, name: str, grace_s: float) -> Server:
+        """Stop and start a server in the same container; it has to be waited for."""
+        server = server_of(self._required(name).labels)
+        self.stop(name, grace_s)
+        self._containers.start(name)
+        return server
+
+    def find(self, name: str) -> ServerReport:
+        """Describe one server.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return self._report(self._required(name))
+
+    def all(self) -> Iterator[ServerReport]:
+        """Every server, by name, also those that have ended."""
+        found = self._ours()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            yield from pool.map(self._report, found)
 
     def running(self) -> dict[str, str]:
         """Name and URL of each server whose container runs."""
-        return {one.name: server_of(one.labels).url for one in self._running()}
+        return {one.name: server_of(one.labels).url for one in self._ours() if _runs(one)}
 
     def gpus_taken(self) -> dict[str, str]:
-        """UUID of each GPU that a running server has, and the server's name."""
-        return {gpu: one.name for one in self._running() for gpu in one.gpus}
+        """UUID of each GPU that a running server has, of whatever home, and the server's name."""
+        servers = self._containers.containers({NAME_LABEL: None})
+        return {gpu: one.name for one in servers if _runs(one) for gpu in one.gpus}
 
-    def _running(self) -> Iterator[Container]:
-        for one in self._containers.containers({NAME_LABEL: None}):
-            if one.state.is_running:
-                yield one
+    def names(self) -> list[str]:
+        """Every server's name, also of those that have ended."""
+        return [one.name for one in self._ours()]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a server of this name, running or not."""
+        one = self._containers.container(name)
+        return one is not None and self._is_ours(one)
+
+    def is_running(self, name: str) -> bool:
+        """Tell whether a server's container runs."""
+        return self._required(name).state.is_running
+
+    def log(
+        self,
+        name: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since_s: float | None = None,
+    ) -> LogLines:
+        """A server's log."""
+        self._required(name)
+        return self._containers.log(name, follow=follow, tail=tail, since_s=since_s)
+
+    def remove(self, name: str) -> None:
+        """Forget a stopped server and its log.
+
+        Raises:
+            UsageError: It runs.
+        """
+        if self.is_running(name):
+            raise UsageError(f"{name} is running", hint=f"nimctl stop {name}")
+        self._containers.remove(name)
+
+    def _ours(self) -> tuple[Container, ...]:
+        return self._containers.containers({HOME_LABEL: self._home})
+
+    def _is_ours(self, one: Container) -> bool:
+        return one.labels.get(HOME_LABEL) == self._home
+
+    def _required(self, name: str) -> Container:
+        one = self._containers.container(name)
+        if one is None or not self._is_ours(one):
+            raise NotFoundError(f"there is no server `{name}`", hint="nimctl ps --all")
+        return one
+
+    def _report(self, one: Container) -> ServerReport:
+        server, state = server_of(one.labels), one.state
+        started = state.started or one.created
+        uptime = _seconds_since(started) if state.is_running else None
+        word = _word(one, server, uptime)
+        load = load_of(server, _PROBE_S) if word == "ready" else Load()
+        usage = self._containers.usage(one.name) if state.is_running else None
+        spec = self._containers.spec(one.name)
+        return ServerReport(
+            name=server.name,
+            model=server.model,
+            reference=server.reference,
+            backend=server.backend,
+            profile=server.profile,
+            reason=server.reason or None,
+            url=server.url,
+            state=word,
+            container=one.id[:12],
+            image=one.image,
+            gpus=one.gpus,
+            memory_bytes=usage.memory_bytes if usage else None,
+            requests_running=load.running,
+            requests_waiting=load.waiting,
+            restarts=state.restarts,
+            exit_code=None if state.is_running else state.exit_code,
+            started=started,
+            uptime_s=uptime,
+            log=None,
+            api_key_file=server.api_key_file,
+            argv=docker_run_argv(spec) if spec else (),
+        )
+
+
+def _runs(one: Container) -> bool:
+    return one.state.is_running
+
+
+def _word(one: Container, server: Server, uptime_s: float | None) -> str:
+    if one.state.status in ("paused", "restarting", "created"):
+        return one.state.status
+    if uptime_s is None:
+        return "exited"
+    if health.answers(server.url, server.health_path, _PROBE_S):
+        return "ready"
+    return "starting" if uptime_s < _LONGEST_START_S else "unresponsive"
+
+
+def _seconds_since(time_text: str) -> float:
+    return round((datetime.now(UTC) - datetime.fromisoformat(time_text)).total_seconds(), 1)
 
 
 def _make_writable(spec: ContainerSpec) -> None:
@@ -132,10 +277,13 @@ def _make_writable(spec: ContainerSpec) -> None:
     The engine makes a missing one as root's, and then the container cannot write to it.
     """
     for mount in spec.mounts:
-        if mount.read_only:
-            continue
-        directory = Path(mount.source)
-        directory.mkdir(parents=True, exist_ok=True)
-        if spec.user and os.geteuid() == 0:
-            uid, _, gid = spec.user.partition(":")
-            os.chown(directory, int(uid), int(gid or uid))
+        if not mount.read_only:
+            Path(mount.source).mkdir(parents=True, exist_ok=True)
+            _give_to(spec.user, Path(mount.source))
+
+
+def _give_to(user: str | None, path: Path) -> None:
+    """Make a path the container's user's, which only root can and only root has to."""
+    uid, _, gid = (user or "").partition(":")
+    if uid.isdigit() and os.geteuid() == 0:
+        os.chown(path, int(uid), int(gid or uid))

@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from nimctl import documents
 from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, UsageError
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Launch
 from nimctl.core.reports import ServerReport
 from nimctl.core.servers import Server
+from nimctl.core.usage import Load
 from nimctl.core.value import Value
 from nimctl.serving import health, keyfiles
-from nimctl.serving.process import ProcessId, identify, is_alive, terminate
+from nimctl.serving.load import load_of
+from nimctl.serving.process import ProcessId, identify, is_alive, memory_of, terminate
 
 _STATE = "state.json"
 _LOG = "server.log"
@@ -56,8 +60,8 @@ class EmbeddedServers:
                 f"a server named {step.server.name} runs already at {state.launch.server.url}",
                 hint=f"nimctl stop {step.server.name}, or choose another with --name",
             )
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
+        # What is there of an earlier one is written anew, but for a key that clients have.
+        directory.mkdir(parents=True, exist_ok=True)
         if step.generate_api_key and step.server.api_key_file:
             keyfiles.generate(Path(step.server.api_key_file))
         argv = list(step.argv)
@@ -144,6 +148,15 @@ class EmbeddedServers:
             return False
         return True
 
+    def restart(self, name: str, grace_s: float = GRACE_S) -> Server:
+        """Stop a server and start it again as it was; it has to be waited for."""
+        launch = self._state(name).launch
+        self.stop(name, grace_s)
+        self._children.pop(name, None)
+        again = msgspec.structs.replace(launch, detach=True, generate_api_key=False)
+        self.launch(again)
+        return launch.server
+
     def stop_launched(self) -> None:
         """Stop what this process launched and has not let go; never a server of another."""
         for name in list(self._children):
@@ -162,6 +175,10 @@ class EmbeddedServers:
         for name, state in self._states():
             yield self._report(name, state)
 
+    def names(self) -> list[str]:
+        """Every server's name, also of those that have ended."""
+        return [name for name, _ in self._states()]
+
     def running(self) -> dict[str, str]:
         """Name and URL of each server whose process is there."""
         states = self._states()
@@ -171,6 +188,10 @@ class EmbeddedServers:
         """The log file of a server."""
         self._state(name)
         return self._layout.server(name) / _LOG
+
+    def has(self, name: str) -> bool:
+        """Whether there is a server of this name, running or not."""
+        return documents.read(self._layout.server(name) / _STATE, ServerState) is not None
 
     def is_running(self, name: str) -> bool:
         """Tell whether a server's process is there."""
@@ -207,6 +228,8 @@ class EmbeddedServers:
         server = state.launch.server
         alive = is_alive(state.process)
         age = (datetime.now(UTC) - datetime.fromisoformat(state.started)).total_seconds()
+        word = _answering(server) if alive else "exited"
+        load = load_of(server, _PROBE_S) if word == "ready" else Load()
         return ServerReport(
             name=name,
             model=server.model,
@@ -214,8 +237,11 @@ class EmbeddedServers:
             backend=server.backend,
             profile=server.profile,
             url=server.url,
-            state=_answering(server) if alive else "exited",
+            state=word,
             pid=state.process.pid,
+            memory_bytes=memory_of(state.process) if alive else None,
+            requests_running=load.running,
+            requests_waiting=load.waiting,
             started=state.started,
             uptime_s=round(age, 1) if alive else None,
             log=str(self._layout.server(name) / _LOG),

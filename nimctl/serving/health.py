@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 
 def answers(url: str, path: str, timeout_s: float) -> bool:
     """Tell whether `path` under `url` answers HTTP 200."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    connection = connect(url, timeout_s)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == http.client.OK
@@ -17,6 +16,22 @@ def answers(url: str, path: str, timeout_s: float) -> bool:
         return False
     finally:
         connection.close()
+
+
+def connect(url: str, timeout_s: float) -> http.client.HTTPConnection:
+    """A connection to one of nimctl's own servers, which is made by the first request."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    import ssl  # noqa: PLC0415 - few servers have a certificate
+
+    # It is made out to the name that clients know, not to the address that this machine uses.
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(
+        parts.hostname or "", parts.port, timeout=timeout_s, context=context
+    )
 
 
 def free_ports(count: int) -> list[int]:

@@ -49,6 +49,15 @@ def terminate(process: ProcessId, grace_s: float) -> bool:
     return False
 
 
+def memory_of(process: ProcessId) -> int | None:
+    """Its resident memory in bytes, see proc(5); None where there is no /proc."""
+    try:
+        pages = Path(f"/proc/{process.pid}/statm").read_text(encoding="utf-8").split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _start_ticks(pid: int) -> int | None:
     """Field 22 of /proc/PID/stat, see proc(5); None for a zombie and where there is no /proc."""
     try:

@@ -212,9 +212,12 @@ def test_ps_logs_inspect_stop_and_rm_see_the_server(run: Run) -> None:
         ("mine", "ready", "llama_cpp")
     ]
     assert listed[0]["uptime_s"] >= 0
+    assert (listed[0]["requests_running"], listed[0]["requests_waiting"]) == (0, 0)
+    assert listed[0]["memory_bytes"] > 2**20
     table = run("ps").out
     assert table.splitlines()[0].split() == [
-        *("NAME", "MODEL", "BACKEND", "PROFILE", "ENDPOINT", "STATE", "UPTIME")
+        *("NAME", "MODEL", "BACKEND", "PROFILE", "ENDPOINT", "STATE"),
+        *("GPU", "MEMORY", "REQUESTS", "UPTIME"),
     ]
     assert f"{server['url']}/v1" in table
     assert run("logs", "mine").out

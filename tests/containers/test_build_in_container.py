@@ -18,7 +18,7 @@ from nimctl.core.trtllm.job import BUILD_LABEL, WORK, build_container
 from nimctl.core.trtllm.subject import BuildOptions, Subject
 from nimctl.engines.trtllm.builder import TrtllmBuilder
 from nimctl.engines.trtllm.runners import ContainerRunner, Site
-from nimctl.serving.docker import DockerEngine
+from nimctl.serving.docker.engine import DockerEngine
 
 KEY = f"{os.getpid():064x}"
 

@@ -1,10 +1,12 @@
 """The adapter against a real engine: images, containers, logs, files."""
 
+import contextlib
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docker_cli import LABEL, docker
@@ -21,13 +23,18 @@ from nimctl.core.errors import (
     UsageError,
 )
 from nimctl.core.events import Event, Finished, Progressed, Started
-from nimctl.serving.docker import DockerEngine
+from nimctl.serving.docker.engine import DockerEngine
 
 Spec = Callable[..., ContainerSpec]
 
 
 def ignore(_: object) -> None:
     """Take an event or a line and do nothing."""
+
+
+def logged(engine: DockerEngine, name: str, **options: Any) -> list[str]:
+    with contextlib.closing(engine.log(name, **options)) as log:
+        return list(log)
 
 
 def test_the_engine_says_what_it_is(engine: DockerEngine) -> None:
@@ -91,7 +98,7 @@ def test_lines_come_while_the_container_runs(engine: DockerEngine, spec: Spec) -
     one = spec(environment={"STAND_IN": "hang"})
     engine.start(engine.create(one))
     log = engine.log(one.name, follow=True)
-    assert next(log) == "argv: "
+    assert next(iter(log)) == "argv: "
     found = engine.container(one.name)
     assert found
     assert found.state.is_running
@@ -115,7 +122,7 @@ def test_a_container_lives_through_create_start_stop_and_remove(
     assert engine.stop(one.name, grace_s=10) is True
     waiter.join()
     assert waited == [0]
-    assert list(engine.log(one.name, tail=1)) == ["stopping"]
+    assert logged(engine, one.name, tail=1) == ["stopping"]
     engine.remove(one.name)
     engine.remove(one.name)
     assert engine.container(one.name) is None
@@ -140,12 +147,24 @@ def test_containers_are_found_by_label_also_when_they_have_ended(
     assert found[other.name] == "created"
 
 
+def test_what_a_container_uses(engine: DockerEngine, spec: Spec) -> None:
+    one = spec(environment={"STAND_IN": "hang"})
+    engine.create(one)
+    assert engine.usage(one.name) is None
+    assert engine.usage("no-such-container") is None
+    engine.start(one.name)
+    usage = engine.usage(one.name)
+    assert usage
+    assert 2**14 < usage.memory_bytes < 2**28
+    assert usage.read_bytes >= 0
+
+
 def test_lines_since_a_time(engine: DockerEngine, spec: Spec) -> None:
     one = spec(environment={"STAND_IN": "exit:0"})
     engine.start(engine.create(one))
     engine.wait(one.name)
-    assert list(engine.log(one.name, since_s=time.time() + 60)) == []
-    assert len(list(engine.log(one.name, since_s=0))) == 2
+    assert logged(engine, one.name, since_s=time.time() + 60) == []
+    assert len(logged(engine, one.name, since_s=0)) == 2
 
 
 def test_a_name_that_is_taken(engine: DockerEngine, spec: Spec) -> None:

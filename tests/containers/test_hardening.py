@@ -1,5 +1,6 @@
 """What a container is created with, read back from the engine."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ from nimctl.core.containers import (
     PublishedPort,
     Secret,
 )
-from nimctl.serving.docker import DockerEngine
+from nimctl.serving.docker.engine import DockerEngine
 
 Spec = Callable[..., ContainerSpec]
 KEY = "nvapi-very-secret"
@@ -141,7 +142,8 @@ def test_a_secret_reaches_the_process_and_nothing_else(
     engine.start(engine.create(one))
     engine.wait(one.name)
     expected = [f"length {len(KEY)}", "600 ngc", str(len(KEY) + 1)]
-    assert list(engine.log(one.name)) == expected
+    with contextlib.closing(engine.log(one.name)) as log:
+        assert list(log) == expected
     assert KEY not in docker("inspect", one.name)
     assert "NGC_API_KEY=" not in docker("inspect", "--format", "{{json .Config.Env}}", one.name)
     mounts = {mount["Destination"]: mount["RW"] for mount in inspected(one.name)["Mounts"]}

@@ -10,7 +10,7 @@ from nim_manifests import SCHEMA_1, SCHEMA_2
 from nimctl.core.errors import NotFoundError, VerificationError
 from nimctl.core.nim_manifest import MANIFEST_PATHS, ManifestSource
 from nimctl.manifests.sources import read_image
-from nimctl.serving.docker import DockerEngine
+from nimctl.serving.docker.engine import DockerEngine
 
 Make = Callable[..., ManifestSource]
 

@@ -21,7 +21,7 @@ from nimctl.core.containers import (
     Secret,
 )
 from nimctl.core.docker_run import docker_network_argv, docker_run_argv, printed
-from nimctl.serving.docker import DockerEngine
+from nimctl.serving.docker.engine import DockerEngine
 
 Spec = Callable[..., ContainerSpec]
 
@@ -130,7 +130,7 @@ def everything(directory: Path) -> dict[str, Any]:
         "user": "0:0",
         "working_directory": "/tmp",
         "ipc": "shareable",
-        "shm_bytes": 2**26,
+        "shm_bytes": 2**27,
         "ulimits": {"memlock": -1, "stack": 67108864},
         "memory_limit_bytes": 2**28,
         "pids_limit": 64,
@@ -181,3 +181,45 @@ def test_an_unknown_entrypoint_takes_secrets_from_the_callers_environment(spec: 
 
 def test_the_network_of_offline_is_made_by_a_line_as_well() -> None:
     assert docker_network_argv()[:5] == ("docker", "network", "create", "--driver", "bridge")
+
+
+def restored(engine: DockerEngine, one: ContainerSpec) -> tuple[ContainerSpec, ContainerSpec]:
+    """What the engine gives back, and what was given, in the form in which both can be compared."""
+    engine.create(one)
+    found = engine.spec(one.name)
+    assert found
+    # Words of the entrypoint and of the command are one sequence; the engine keeps no platform.
+    words = (*(one.entrypoint or ()), *one.command)
+    entrypoint = words[:1] if one.entrypoint else one.entrypoint
+    command = words[1:] if one.entrypoint else one.command
+    given = msgspec.structs.replace(one, entrypoint=entrypoint, command=command, platform=None)
+    return found, given
+
+
+def assert_same(found: ContainerSpec, given: ContainerSpec) -> None:
+    differing = {
+        field: (getattr(found, field), getattr(given, field))
+        for field in ContainerSpec.__struct_fields__
+        if getattr(found, field) != getattr(given, field)
+    }
+    assert differing == {}
+
+
+@pytest.mark.parametrize("path", sorted(DIRECTORY.glob("*.json")), ids=lambda path: path.stem)
+def test_a_spec_can_be_read_back_from_the_engine(
+    engine: DockerEngine, spec: Spec, tmp_path: Path, path: Path
+) -> None:
+    golden = msgspec.json.decode(path.read_bytes(), type=ContainerSpec)
+    made = spec()
+    one = msgspec.structs.replace(
+        on_this_machine(golden, tmp_path), name=made.name, image=made.image, labels={"a": "b"}
+    )
+    found, given = restored(engine, one)
+    assert_same(found, given)
+
+
+def test_every_field_of_a_spec_can_be_read_back(
+    engine: DockerEngine, spec: Spec, tmp_path: Path
+) -> None:
+    found, given = restored(engine, spec(**everything(tmp_path)))
+    assert_same(found, given)

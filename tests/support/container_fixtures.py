@@ -9,7 +9,8 @@ from stand_in_image import make_image
 
 from nimctl import settings
 from nimctl.core.containers import ContainerSpec
-from nimctl.serving.docker import DockerEngine
+from nimctl.serving.docker.endpoints import endpoints
+from nimctl.serving.docker.engine import DockerEngine
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def docker_runs() -> None:
 @pytest.fixture(scope="session")
 def image(docker_runs: None) -> Iterator[str]:  # noqa: ARG001 - it skips
     """A stand-in under a name of NVIDIA's registry."""
-    yield from _made("nvcr.io/nim/meta/stand-in", architecture="amd64")
+    yield from _made("nvcr.io/nim/meta/stand-in")
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +32,16 @@ def foreign_image(docker_runs: None) -> Iterator[str]:  # noqa: ARG001 - it skip
     yield from _made("nvcr.io/nim/meta/foreign", architecture="arm64")
 
 
-def _made(name: str, *, architecture: str) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def unhealthy_image(docker_runs: None) -> Iterator[str]:  # noqa: ARG001 - it skips
+    """A stand-in whose own check fails."""
+    yield from _made("nvcr.io/nim/meta/unhealthy", health="false")
+
+
+def _made(name: str, *, architecture: str = "amd64", health: str | None = None) -> Iterator[str]:
     reference = f"{name}:{RUN}"
-    make_image(reference, architecture=architecture, labels={"com.nvidia.nim.version": "1.8.6"})
+    labels = {"com.nvidia.nim.version": "1.8.6"}
+    make_image(reference, architecture=architecture, labels=labels, health=health)
     yield reference
     docker("rmi", "--force", reference)
 
@@ -44,7 +52,7 @@ def engine(
     docker_runs: None,  # noqa: ARG001 - it skips
 ) -> Iterator[DockerEngine]:
     """The adapter, as the settings of a new user make it."""
-    made = DockerEngine(settings.load(environ).container_engine)
+    made = DockerEngine(endpoints(settings.load(environ).container_engine))
     yield made
     made.close()
 
@@ -58,6 +66,7 @@ def spec(image: str, request: pytest.FixtureRequest) -> Iterator[Callable[..., C
         name = f"{RUN}-{len(made)}-{abs(hash(request.node.nodeid)) % 10**8}"
         made.append(name)
         values = {"name": name, "image": image, "labels": {LABEL: name}, **fields}
+        made.append(str(values["name"]))
         return ContainerSpec(**values)  # type: ignore[arg-type]
 
     yield make

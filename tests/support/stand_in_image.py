@@ -4,7 +4,10 @@ What a container does is said by its environment, so that one image serves all t
 
     STAND_IN        serve (default), or exit:N, hang, oom, fatal: what happens once it has started
     STAND_IN_LOG    lines to print first, split at `|`
-    STAND_IN_DELAY  seconds until it listens
+    STAND_IN_DELAY  seconds until it listens, or ends
+    STAND_IN_TICK   seconds between lines that it logs until then
+    STAND_IN_CHAT   set: it has /v1/chat/completions only
+    STAND_IN_NO_TOKEN  set: its engine fails
     STAND_IN_PORT   8000
 """
 
@@ -23,7 +26,11 @@ case "${STAND_IN:=serve}" in
   hang) while :; do sleep 0.1; done ;;
   oom) exec sh -c 'x=x; while :; do x="$x$x"; done' ;;
 esac
+if [ -n "$STAND_IN_TICK" ]; then
+  (while :; do echo still loading; sleep "$STAND_IN_TICK"; done) & ticking=$!
+fi
 sleep "${STAND_IN_DELAY:-0}"
+[ -n "$ticking" ] && kill "$ticking"
 echo "listening on ${STAND_IN_PORT:-8000}"
 nc -ll -p "${STAND_IN_PORT:-8000}" -e /bin/answer &
 while kill -0 $!; do sleep 0.05; done
@@ -43,8 +50,11 @@ done
 status="200 OK"
 case "$path" in
   /v1/health/ready|/health) text='{"status":"ready"}' ;;
+  /v1/models) text='{"data":[{"id":"stand-in"}]}' ;;
   /v1/completions|/v1/chat/completions)
-    if [ -e /run/secrets/api-key ] && [ "$key" != "Bearer $(cat /run/secrets/api-key)" ]; then
+    if [ -n "$STAND_IN_CHAT" ] && [ "$path" = /v1/completions ]; then
+      status="404 Not Found"; text='{"error":"no such path"}'
+    elif [ -e /run/secrets/api-key ] && [ "$key" != "Bearer $(cat /run/secrets/api-key)" ]; then
       status="401 Unauthorized"; text='{"error":"no key"}'
     elif [ -n "$STAND_IN_NO_TOKEN" ]; then status="500 Broken"; text='{"error":"no engine"}'
     else text='{"choices":[{"text":" Paris"}],"usage":{"completion_tokens":1}}'; fi ;;
@@ -75,15 +85,16 @@ def _root(architecture: str) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name in ("bin", "tmp", "etc", "run", "opt", "opt/nim", "opt/nim/etc"):
             add_file(tar, name, b"", kind=tarfile.DIRTYPE, mode=0o777)
-        tar.add(busybox(), "bin/busybox")
+        if architecture == "amd64":
+            tar.add(busybox(), "bin/busybox")
+            add_file(tar, "bin/serve", SERVE.encode(), mode=0o755)
+        else:
+            # What the kernel says of another machine's program: exec format error.
+            for name in ("bin/busybox", "bin/serve"):
+                add_file(tar, name, b"\x7fELF\x02\x01\x01" + bytes(57), mode=0o755)
         for applet in applets.stdout.split():
             if applet != "busybox":
                 add_link(tar, f"bin/{applet}", "busybox")
-        if architecture != "amd64":
-            # What the kernel says of another machine's program: exec format error.
-            add_file(tar, "bin/serve", b"\x7fELF\x02\x01\x01" + bytes(57), mode=0o755)
-        else:
-            add_file(tar, "bin/serve", SERVE.encode(), mode=0o755)
         add_file(tar, "bin/answer", ANSWER.encode(), mode=0o755)
         add_file(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\nnim:x:1000:1000::/tmp:/bin/sh\n")
         add_file(tar, "opt/nim/etc/real.yaml", MANIFEST)
@@ -91,10 +102,18 @@ def _root(architecture: str) -> bytes:
     return buffer.getvalue()
 
 
-def make_image(reference: str, *, architecture: str = "amd64", labels: dict[str, str]) -> None:
+def make_image(
+    reference: str,
+    *,
+    architecture: str = "amd64",
+    labels: dict[str, str],
+    health: str | None = None,
+) -> None:
     """Import an image under this name; it runs `/bin/serve` as user 1000."""
     changes = ['ENTRYPOINT ["/bin/serve"]', "ENV PATH=/bin", "USER 1000", "EXPOSE 8000"]
     changes += [f'LABEL {key}="{value}"' for key, value in labels.items()]
+    if health:
+        changes.append(f"HEALTHCHECK --interval=500ms --retries=1 CMD {health}")
     argv = ["docker", "import", "--platform", f"linux/{architecture}"]
     for change in changes:
         argv += ["--change", change]

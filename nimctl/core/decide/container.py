@@ -96,6 +96,7 @@ def _router_server(
 ) -> Server:
     server = describe_server(
         target,
+        around,
         name=name,
         url=url_of(request, around.port),
         keys=keys,
@@ -112,6 +113,7 @@ def _launch(
     backend = BACKENDS[serving.profile.backend]
     server = describe_server(
         target,
+        around,
         name=slot.name,
         url=url_at(slot.address, slot.port, tls=False),
         keys=made.keys,

@@ -66,6 +66,7 @@ def _launch(request: ServeRequest, target: Target, around: Surroundings, name: s
     )
     server = describe_server(
         target,
+        around,
         name=name,
         url=url_of(request, around.port),
         keys=keys,

@@ -54,7 +54,14 @@ def api_keys(request: ServeRequest, around: Surroundings, name: str) -> Keys:
 
 
 def describe_server(
-    target: Target, *, name: str, url: str, keys: Keys, health_path: str, metrics_path: str | None
+    target: Target,
+    around: Surroundings,
+    *,
+    name: str,
+    url: str,
+    keys: Keys,
+    health_path: str,
+    metrics_path: str | None,
 ) -> Server:
     """What will be known of the server."""
     profile = target.candidate.profile
@@ -69,6 +76,7 @@ def describe_server(
         health_path=health_path,
         metrics_path=metrics_path,
         api_key_file=keys.file,
+        home=around.layout.home,
     )
 
 

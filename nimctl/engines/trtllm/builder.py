@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
+from nimctl.core.diagnosis import Diagnosis
 from nimctl.core.errors import BuildError, DiskFullError, NimctlError
 from nimctl.core.events import Emit, Finished, Reached, Started
-from nimctl.core.trtllm.diagnosis import Diagnosis, explain_build
+from nimctl.core.trtllm.diagnosis import explain_build
 from nimctl.core.trtllm.job import WORK, EngineJob
 from nimctl.core.trtllm.pipeline import Command
 from nimctl.engines.trtllm.buildlog import BuildLog

@@ -14,7 +14,7 @@ from docker.tls import TLSConfig
 
 from nimctl.core.errors import ContainerEngineError
 from nimctl.core.machine import ContainerEngine
-from nimctl.serving.docker.endpoints import Endpoint, cdi_gpus
+from nimctl.serving.docker.endpoints import Endpoint, cdi_gpus, no_engine
 from nimctl.serving.docker.failures import translated, unreachable
 from nimctl.serving.docker.tunnel import Tunnel
 
@@ -85,8 +85,8 @@ def connect(candidates: Iterable[Endpoint]) -> Connection:
     """Connect to the first that answers.
 
     Raises:
-        ContainerEngineError: None does; it says what is wrong with the one that is most likely
-            the user's.
+        NoContainerEngineError: There is none.
+        ContainerEngineError: None answers; it says what is wrong with the likeliest.
     """
     failures: list[ContainerEngineError] = []
     for endpoint in candidates:
@@ -97,14 +97,8 @@ def connect(candidates: Iterable[Endpoint]) -> Connection:
         except ContainerEngineError as error:
             # There is one, it only does not answer: of more use than that others are absent.
             failures.insert(0, error)
-    if not failures:
-        raise ContainerEngineError("there is nowhere to look for a container engine")
     if all(isinstance(failure, _AbsentError) for failure in failures):
-        raise ContainerEngineError(
-            "there is no container engine on this machine",
-            cause="neither Docker nor Podman listens on its socket",
-            hint="https://docs.docker.com/engine/install, or set DOCKER_HOST",
-        ) from failures[0]
+        raise no_engine() from next(iter(failures), None)
     raise failures[0]
 
 

@@ -5,13 +5,13 @@ https://github.com/docker/cli/tree/v28.2.2/cli/context/store.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from nimctl.core.containers import EngineAccess
-from nimctl.core.errors import ContainerEngineError, UsageError
+from nimctl.core.errors import ContainerEngineError, NoContainerEngineError, UsageError
 from nimctl.core.value import Value
 
 _DEFAULT_CONTEXT = "default"
@@ -70,6 +70,25 @@ def endpoints(access: EngineAccess) -> tuple[Endpoint, ...]:
         if name and name != _DEFAULT_CONTEXT:
             return (_context(name, directory / "contexts"),)
     return tuple(Endpoint(url=f"unix://{path}", said_by="default") for path in access.sockets)
+
+
+def require_one(candidates: Iterable[Endpoint]) -> None:
+    """See whether there is anything to try, before the SDK is loaded to try it.
+
+    Raises:
+        NoContainerEngineError: There is not: these are sockets of this machine, and none is there.
+    """
+    if not any(one.scheme != "unix" or one.path.exists() for one in candidates):
+        raise no_engine()
+
+
+def no_engine() -> NoContainerEngineError:
+    """The error for a machine without a container engine."""
+    return NoContainerEngineError(
+        "there is no container engine on this machine",
+        cause="neither Docker nor Podman listens on its socket",
+        hint="https://docs.docker.com/engine/install, or set DOCKER_HOST",
+    )
 
 
 def _said(host: str, access: EngineAccess, said_by: str) -> Endpoint:

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from nimctl.core.containers import (
     Container,
     ContainerSpec,
     ContainerState,
-    EngineAccess,
     Image,
     RegistryLogin,
+    Usage,
     needs_entrypoint,
 )
 from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
@@ -28,10 +28,11 @@ from nimctl.core.machine import ContainerEngine
 from nimctl.serving.docker import images, networks
 from nimctl.serving.docker.connection import Connection, connect
 from nimctl.serving.docker.create import payload
-from nimctl.serving.docker.endpoints import endpoints
+from nimctl.serving.docker.endpoints import Endpoint
 from nimctl.serving.docker.failures import translated
 from nimctl.serving.docker.logs import LogStream
-from nimctl.serving.docker.observed import container_of, state_of
+from nimctl.serving.docker.observed import container_of, state_of, usage_of
+from nimctl.serving.docker.restore import spec_of
 
 _KILLED = 137
 
@@ -39,12 +40,12 @@ _KILLED = 137
 class DockerEngine:
     """Obeys `Containers` in core/ports.py; connects on first use."""
 
-    def __init__(self, access: EngineAccess) -> None:
-        self._access = access
+    def __init__(self, candidates: Iterable[Endpoint]) -> None:
+        self._candidates = tuple(candidates)
 
     @cached_property
     def _connection(self) -> Connection:
-        return connect(endpoints(self._access))
+        return connect(self._candidates)
 
     @property
     def _client(self) -> APIClient:
@@ -106,6 +107,15 @@ class DockerEngine:
             except NotFound:
                 return None
 
+    def spec(self, name: str) -> ContainerSpec | None:
+        """What a container was created with."""
+        with translated(f"looking for {name}", self._where):
+            try:
+                found: dict[str, Any] = self._client.inspect_container(name)
+            except NotFound:
+                return None
+        return spec_of(found, self.image(str(found["Image"])))
+
     def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
         """Containers that carry these labels."""
         wanted = [key if value is None else f"{key}={value}" for key, value in labels.items()]
@@ -121,15 +131,17 @@ class DockerEngine:
         follow: bool = False,
         tail: int | None = None,
         since_s: float | None = None,
-    ) -> Generator[str]:
+    ) -> LogStream:
         """Lines of a container's log."""
-        stream = LogStream(
-            self._client, name, self._where, follow=follow, tail=tail, since_s=since_s
-        )
-        try:
-            yield from stream
-        finally:
-            stream.close()
+        return LogStream(self._client, name, self._where, follow=follow, tail=tail, since_s=since_s)
+
+    def usage(self, name: str) -> Usage | None:
+        """What a running container uses."""
+        with translated(f"asking what {name} uses", self._where):
+            try:
+                return usage_of(self._client.stats(name, stream=False, one_shot=True))
+            except NotFound:
+                return None
 
     def wait(self, name: str) -> int:
         """Block until a container ends."""

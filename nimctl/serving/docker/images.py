@@ -36,6 +36,8 @@ def find(client: APIClient, reference: str, where: str) -> Image | None:
         size=int(found.get("Size") or 0),
         labels=config.get("Labels") or {},
         user=config.get("User") or "",
+        working_directory=config.get("WorkingDir") or "",
+        environment=tuple(config.get("Env") or ()),
         entrypoint=tuple(config.get("Entrypoint") or ()),
         command=tuple(config.get("Cmd") or ()),
     )

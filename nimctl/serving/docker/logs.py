@@ -3,13 +3,16 @@
 The stream: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
 """
 
+import contextlib
 import struct
+import threading
 from collections.abc import Generator, Iterable, Iterator
 
 import requests
 import urllib3
 from docker import APIClient
 
+from nimctl.core.errors import ContainerEngineError
 from nimctl.serving.docker.failures import answered, translated
 
 _HEADER = struct.Struct(">BxxxL")
@@ -29,6 +32,8 @@ class LogStream:
         since_s: float | None = None,
     ) -> None:
         self._where = where
+        self._lock = threading.Lock()
+        self._reading = self._closed = False
         parameters = {
             "stdout": 1,
             "stderr": 1,
@@ -43,17 +48,27 @@ class LogStream:
             answered(self._response)
 
     def __iter__(self) -> Iterator[str]:
-        with translated("reading the log", self._where):
-            yield from lines(_frames(self._response))
+        with self._lock:
+            if self._closed:
+                return
+            self._reading = True
+        try:
+            with translated("reading the log", self._where):
+                yield from lines(_frames(self._response))
+        except ContainerEngineError:
+            if not self._closed:
+                raise
+        finally:
+            self._response.close()
 
     def close(self) -> None:
         """End the stream."""
-        try:
+        with self._lock:
+            self._closed = True
+        # Who reads wakes up by this and closes the answer; to close it here would be a race.
+        with contextlib.suppress(ValueError, RuntimeError, OSError):
             self._response.raw.shutdown()
-        except (ValueError, RuntimeError, OSError):
-            # It has ended by itself meanwhile.
-            pass
-        finally:
+        if not self._reading:
             self._response.close()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from nimctl.core.containers import Container, ContainerState
+from nimctl.core.containers import Container, ContainerState, Usage
 
 # What Docker writes for a time that has not come: https://pkg.go.dev/time#Time.IsZero.
 _NEVER = "0001-01-01T00:00:00Z"
@@ -58,6 +58,23 @@ def state_of(state: Mapping[str, Any], restarts: int = 0) -> ContainerState:
         started=_time(state.get("StartedAt")),
         finished=_time(state.get("FinishedAt")),
     )
+
+
+def usage_of(stats: Mapping[str, Any]) -> Usage | None:
+    """Memory and disk reads out of the engine's statistics; None for a container that has ended.
+
+    As `docker stats` counts memory: without the page cache that can be given up,
+    https://docs.docker.com/reference/cli/docker/container/stats/#description.
+    """
+    memory = stats.get("memory_stats") or {}
+    used = memory.get("usage")
+    if not used:
+        return None
+    details = memory.get("stats") or {}
+    inactive = details.get("total_inactive_file", details.get("inactive_file", 0))
+    blocks = (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ()
+    read = sum(int(one["value"]) for one in blocks if str(one.get("op")).lower() == "read")
+    return Usage(memory_bytes=max(0, int(used) - int(inactive)), read_bytes=read)
 
 
 def _time(text: str | None) -> str | None:

@@ -1,0 +1,60 @@
+"""`nimctl restart`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nimctl.cli.options import complete_server, output_options
+
+if TYPE_CHECKING:
+    from nimctl.cli.render import Output
+    from nimctl.settings import Settings
+
+# A server that ran before has its files here; what moves on may take five times as long.
+_TIMEOUT_S = 600.0
+_LIMIT_S = 3000.0
+
+
+@click.command("restart", help="Stop a server and start it again as it was, then wait for it.")
+@click.argument("name", metavar="NAME", shell_complete=complete_server)
+@click.option(
+    "-t",
+    "--time",
+    "grace_s",
+    type=click.FloatRange(min=0),
+    default=35,
+    show_default=True,
+    help="Seconds until a server that does not end is killed.",
+)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), help="Seconds to be ready.")
+@click.option("--no-wait", is_flag=True, help="Return when it is started.")
+@output_options
+@click.pass_obj
+def command(
+    settings: "Settings",
+    name: str,
+    *,
+    grace_s: float,
+    timeout_s: float | None,
+    no_wait: bool,
+    output: "Output",
+) -> None:
+    """Restart and wait."""
+    from nimctl.core.events import Finished, Started
+    from nimctl.core.plan import Await
+    from nimctl.core.reports import RestartReport
+    from nimctl.tools import Tools
+
+    with Tools(settings) as tools, output.progress() as progress:
+        server = tools.servers.restart(name, grace_s)
+        if not no_wait:
+            step = Await(
+                server=server,
+                timeout_s=timeout_s or _TIMEOUT_S,
+                limit_s=None if timeout_s else _LIMIT_S,
+            )
+            progress(Started(task="ready", title=f"loading {name}"))
+            tools.servers.wait_ready(step, progress)
+            progress(Finished(task="ready"))
+        report = tools.servers.find(name)
+    output.data(RestartReport(server=report), lambda: [f"{report.url}/v1"])
