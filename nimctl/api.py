@@ -33,7 +33,8 @@ def plan_pull(request: PullRequest, tools: Tools) -> Plan:
     source = request.ref
     if source.scheme == "catalogue":
         model = tools.catalog.find(source.path)
-        chosen = survey(model, host, tools).matching(request.wish)[0]
+        wish = request.wish
+        chosen = survey(model, host, tools, everywhere=wish.narrows).matching(wish)[0]
         source = _source(chosen.profile)
     if request.lock is not None:
         artifact = request.lock.find(source)
@@ -162,7 +163,7 @@ def _target(
     capacity: CapacityWish = ANY_CAPACITY,
 ) -> Target:
     model = _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
-    chosen = survey(model, host, tools, capacity).matching(wish)[0]
+    chosen = survey(model, host, tools, capacity, everywhere=wish.narrows).matching(wish)[0]
     return Target(
         ref=ref,
         model=model.name,

@@ -9,7 +9,7 @@ import msgspec
 from nimctl.core import decide
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model
-from nimctl.core.choice import Choice, choose, matching
+from nimctl.core.choice import Choice, asked_for, choose, matching
 from nimctl.core.errors import OfflineError, UsageError, VerificationError
 from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact
@@ -54,6 +54,10 @@ class Survey(NamedTuple):
     def matching(self, wish: Wish) -> list[Candidate]:
         """What a wish leaves, best first; see `choice.matching`."""
         return matching(self.candidates, wish, self.order)
+
+    def narrowed(self, wish: Wish) -> "Survey":
+        """The same with what was asked for alone; see `choice.asked_for`."""
+        return self._replace(candidates=asked_for(self.candidates, wish)) if wish.narrows else self
 
     def choice(self, wish: Wish) -> Choice | None:
         """The candidate that a wish leads to; see `choice.choose`."""

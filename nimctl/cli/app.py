@@ -16,6 +16,16 @@ from nimctl import __version__
 from nimctl.cli.commands import COMMANDS
 from nimctl.core.errors import Exit, NimctlError, Terminated, from_os_error
 
+# The escape is click's: what follows keeps its lines.
+_HELP = """From a model's name to an endpoint with an OpenAI-compatible API, on the best engine
+here.
+
+\b
+  nimctl serve capitals-demo          a demo model, on any machine
+  nimctl serve hf://ORG/REPO          a model from Hugging Face
+  nimctl list-profiles                what runs here, and why
+"""
+
 
 class Commands(click.Group):
     """A group that imports a command's module when that command runs."""
@@ -59,17 +69,12 @@ class Commands(click.Group):
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=_HELP,
     epilog="Exit codes and guides: docs/ in the source, or the README.",
 )
 @click.version_option(__version__, "-V", "--version", message="nimctl %(version)s")
 def nimctl() -> None:
-    r"""From a model's name to an endpoint with an OpenAI-compatible API, on the best engine here.
-
-    \b
-      nimctl serve capitals-demo          a demo model, on any machine
-      nimctl serve hf://ORG/REPO          a model from Hugging Face
-      nimctl list-profiles                what runs here, and why
-    """
+    """Leave all to the commands."""
 
 
 class Failure(NamedTuple):
@@ -130,8 +135,8 @@ def _explain(error: BaseException) -> Failure:
             return Failure(Exit.TERMINATED, "terminated", hint=resume)
         case click.ClickException():
             context = getattr(error, "ctx", None)
-            command = context.command_path if context else "nimctl"
-            return Failure(Exit.USAGE, _lower(error.format_message()), hint=f"{command} --help")
+            hint = f"{context.command_path} --help" if context else None
+            return Failure(Exit.USAGE, _lower(error.format_message()), hint=hint)
         case OSError() if known := from_os_error(error):
             return Failure(known.exit_code, known.message, known.cause, known.hint)
     what = f"this is a bug in nimctl {__version__}: {type(error).__name__}: {error}"
@@ -139,6 +144,9 @@ def _explain(error: BaseException) -> Failure:
 
 
 def _print(failure: Failure, arguments: Sequence[str]) -> int:
+    if failure.code is Exit.USAGE and failure.hint is None:
+        named = next((word for word in arguments if word in COMMANDS), None)
+        failure = failure._replace(hint=" ".join(filter(None, ("nimctl", named, "--help"))))
     if "--json" in arguments:
         from nimctl.cli.render import error_json
 

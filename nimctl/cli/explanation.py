@@ -20,8 +20,10 @@ def explanation_lines(report: "ExplainedProfile") -> Iterator[str]:
     yield from wrapped(profile.name)
     yield from host_lines(report.host)
     yield ""
-    for label, text in _facts(report):
-        yield from _labelled(label, text)
+    facts = list(_facts(report))
+    width = max(_LABEL, *(len(label) for label, _ in facts))
+    for label, text in facts:
+        yield from _labelled(label, text, width)
     if report.nim:
         yield ""
         yield "CONTAINER"
@@ -54,7 +56,7 @@ def _facts(report: "ExplainedProfile") -> Iterator[tuple[str, str]]:
     else:
         yield "files", profile.source or "the container's own"
     yield "download", size(profile.download_bytes) if profile.download_bytes else "size not known"
-    yield "engine", profile.engine
+    yield "engine", "none, the weights are served" if profile.engine == "none" else profile.engine
     yield "fit", profile.fit.value
     by_uuid = {gpu.uuid: gpu for gpu in report.host.gpus}
     for uuid in profile.gpus:
@@ -115,8 +117,8 @@ def _memory(profile: "ListedProfile", need: "MemoryNeed") -> Iterator[str]:
         yield f"  grade: {need.grade.value}"
 
 
-def _labelled(label: str, text: str) -> Iterator[str]:
-    head = f"{label:<{_LABEL}}  "
+def _labelled(label: str, text: str, width: int = _LABEL) -> Iterator[str]:
+    head = f"{label:<{width}}  "
     lines = wrapped(text, " " * len(head)) or [""]
     first = lines[0][len(head) :]
     yield (head + first).rstrip()

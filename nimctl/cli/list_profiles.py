@@ -124,15 +124,16 @@ def _list(
     from nimctl.survey import made_for_others, survey
 
     host = tools.host()
-    found = survey(model, host, tools, capacity, everywhere=everything)
-    listed = listed_model(model, found, found.choice(wish))
+    everywhere = everything or wish.narrows
+    found = survey(model, host, tools, capacity, everywhere=everywhere)
+    listed = listed_model(model, found.narrowed(wish), found.choice(wish))
     report = ProfileList(
         host=host,
         model=listed.model,
         selected=listed.selected,
         why=listed.why,
         profiles=listed.profiles,
-        others=0 if everything else made_for_others(model, host),
+        others=0 if everywhere else made_for_others(model, host),
     )
     output.data(report, lambda: model_lines(report, everything=everything))
 

@@ -43,6 +43,8 @@ def command(
     path = Path(settings.credentials_file)
     known = credentials.load(path)
     if registry not in ("hf", "ngc") and not username:
+        if not sys.stdin.isatty():
+            raise click.UsageError("there is no terminal to ask on; give --username")
         username = click.prompt("User name", err=True)
     secret = _secret(registry, from_stdin=password_stdin)
     if keyring:

@@ -76,9 +76,8 @@ def _gpus(heading: str, host: "Host", *, free: bool) -> Iterator[str]:
 
 
 def _gpu(gpu: "Gpu") -> str:
-    name = f"{gpu.name} MIG {gpu.mig_profile}" if gpu.mig_profile else gpu.name
     used = used_share(gpu) * 100
-    return f"[{gpu.pci_device}] ({gpu.index}) {name} [current utilization: {used:.0f}%]"
+    return f"[{gpu.pci_device}] ({gpu.index}) {gpu.name} [current utilization: {used:.0f}%]"
 
 
 def _rows(profiles: Iterable["ListedProfile"], report: "ProfileList", indent: str) -> Iterator[str]:

@@ -121,4 +121,6 @@ def _lost_to(one: "Candidate", found: "Survey", choice: "Choice | None") -> "Ite
 def _engine_state(one: "Candidate") -> EngineState:
     if one.cached:
         return "cached"
-    return "to build" if one.profile.build else "prebuilt"
+    if one.profile.build:
+        return "to build"
+    return "prebuilt" if one.profile.has_engine else "none"

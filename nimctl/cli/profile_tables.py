@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _FAMILIES = get_args(Family)
 _UNVERIFIED = " ?"
 _INDENT = "    "
+# Of those that do not run, where none does.
+_FEW = 8
 _HEADER = ("ID", "FIT", "MEMORY", "KV TOKENS", "SEQS", "ENGINE", "DOWNLOAD")
 
 
@@ -43,7 +45,7 @@ def model_lines(report: "ProfileList", *, everything: bool) -> Iterator[str]:
     yield from host_lines(report.host)
     yield ""
     running = [one for one in report.profiles if one.fit is not Fit.INCOMPATIBLE]
-    shown = list(report.profiles) if everything or not running else running
+    shown = list(report.profiles) if everything else running or list(report.profiles[:_FEW])
     header, *rows = table(_HEADER, [_profile_row(one) for one in shown])
     yield "  PROFILE"
     yield _INDENT + header
@@ -98,6 +100,6 @@ def _profile_row(profile: "ListedProfile") -> tuple[str, ...]:
         UNKNOWN if needed is None else size(needed),
         f"{memory.kv_tokens:,}" if memory else UNKNOWN,
         f"{memory.sequences:,}" if memory else UNKNOWN,
-        profile.engine,
+        UNKNOWN if profile.engine == "none" else profile.engine,
         size(profile.download_bytes) if profile.download_bytes is not None else UNKNOWN,
     )

@@ -34,6 +34,9 @@ def host_lines(host: "Host") -> Iterator[str]:
     for group in groups:
         yield from wrapped(_group(group, host))
     cpu = f"{host.cpu.model}, {host.cpu.cores} cores, {size(host.memory_available_bytes)} free"
+    if host.planned:
+        memory = size(host.memory_available_bytes)
+        cpu = f"beside them, as an assumption: {host.cpu.cores} cores, {memory} of memory"
     yield from wrapped(cpu if groups else f"no NVIDIA GPU; {cpu}")
 
 

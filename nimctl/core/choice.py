@@ -48,7 +48,17 @@ def matching(candidates: Iterable[Candidate], wish: Wish, order: Order) -> list[
         NotFoundError: A profile was named that is not among them.
         UsageError: Nothing has what was asked for, or the beginning of an id means several.
     """
-    ranked = rank(candidates, for_adapters(order) if wish.lora else order)
+    ranked = asked_for(rank(candidates, for_adapters(order) if wish.lora else order), wish)
+    return ranked if wish.profile else _for_adapters(ranked, lora=wish.lora)
+
+
+def asked_for(ranked: list[Candidate], wish: Wish) -> list[Candidate]:
+    """Keep what has the name, or the backend, precision, target and tags; adapters do not matter.
+
+    Raises:
+        NotFoundError: A profile was named that is not among them.
+        UsageError: Nothing has what was asked for, or the beginning of an id means several.
+    """
     if wish.profile:
         return _named(ranked, wish.profile)
     for field, asked in (
@@ -60,7 +70,7 @@ def matching(candidates: Iterable[Candidate], wish: Wish, order: Order) -> list[
             ranked = _narrowed(ranked, field, asked)
     if wish.tags:
         ranked = _tagged(ranked, wish.tags)
-    return _for_adapters(ranked, lora=wish.lora)
+    return ranked
 
 
 def _named(ranked: list[Candidate], text: str) -> list[Candidate]:

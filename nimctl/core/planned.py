@@ -20,6 +20,7 @@ _VERSION = 1  # of Host
 _MIB = 2**20
 _GIB = 2**30
 _COUNT = re.compile(r"(?s)(.*):(\d{1,9})")
+_DEVICE = re.compile(r"(?i)[0-9a-f]{4}:[0-9a-f]{4}")
 _SIZE = re.compile(r"(?i)(\d{1,7}(?:\.\d{1,3})?)\s*(gib|gb|g|mib|mb|m)")
 _SCALES = {"g": _GIB, "m": _MIB}
 _MIG = re.compile(r"(?:\d+c\.)?(\d+)g\.(\d+)gb(?:\+\S+)?")
@@ -53,7 +54,8 @@ def parse_gpu(text: str) -> GpuSpec:
     counted = _COUNT.fullmatch(text.strip())
     body, count = (counted[1], int(counted[2])) if counted else (text.strip(), 1)
     part, *pairs = [word.strip() for word in body.split(",")]
-    if not part or not 0 < count <= _MOST:
+    uncounted = ":" in part and not _DEVICE.fullmatch(part)
+    if not part or uncounted or not 0 < count <= _MOST:
         raise _wrong(text, f"a GPU is named, and a count is between 1 and {_MOST}")
     values: dict[str, object] = {}
     for pair in pairs:

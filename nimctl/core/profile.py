@@ -8,6 +8,9 @@ from nimctl.core.machine import Gpu
 from nimctl.core.memory import MemoryNeed
 from nimctl.core.value import Value, canonical_json
 
+# They serve weights as they are, or bring what they need.
+_WITHOUT_ENGINE = ("vllm", "sglang", "pytorch", "onnx", "nim")
+
 
 class ManifestEntry(Value):
     """How a NIM manifest has a profile: its own id and name, and every tag as it stands."""
@@ -70,6 +73,11 @@ class Profile(Value):
     def is_bound(self) -> bool:
         """Whether it is made for one kind of GPU."""
         return bool(self.gpu or self.gpu_device or self.product_pattern)
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether there are files made for a kind of hardware, and not weights alone."""
+        return self.backend not in _WITHOUT_ENGINE and self.runtime != "pytorch"
 
     @property
     def gpus_needed(self) -> int:
@@ -169,3 +177,8 @@ class Wish(Value):
     target: str | None = None
     tags: dict[str, str] = {}
     lora: bool = False
+
+    @property
+    def narrows(self) -> bool:
+        """Whether some profiles are not meant, adapters apart."""
+        return any((self.profile, self.backend, self.precision, self.target, self.tags))

@@ -8,8 +8,9 @@ from nimctl.core.memory import MemoryNeed
 from nimctl.core.profile import Check, Fit
 from nimctl.core.value import Value
 
-# `cached`: in the store; `prebuilt`: to be fetched; `to build`: to be fetched and built.
-EngineState = Literal["cached", "prebuilt", "to build"]
+# `cached`: in the store; `prebuilt`: to be fetched; `to build`: to be fetched and built; `none`: to
+# be fetched, weights that are served as they are.
+EngineState = Literal["cached", "prebuilt", "to build", "none"]
 
 
 class ListedProfile(Value):

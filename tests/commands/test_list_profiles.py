@@ -275,3 +275,37 @@ def test_tags_that_are_none_are_refused(run: Run) -> None:
     result = run("list-profiles", "capitals-demo", "--tags", "tp:2")
     assert result.code == 2
     words(result, "`tp:2` is no list of tags", "tag=value,tag=value")
+
+
+def test_what_is_not_meant_is_not_listed(big: Big) -> None:
+    report = big("--gpu", "h100_sxm", "--backend", "vllm", "--json").json
+    assert {one["tags"]["backend"] for one in report["profiles"]} == {"vllm"}
+    assert {one["lora"] for one in report["profiles"]} == {True, False}
+    assert report["selected"]
+
+
+def test_what_is_made_for_other_gpus_can_be_asked_for_by_name(big: Big) -> None:
+    name = "tensorrt_llm-l40s-fp8-tp1-pp1-throughput"
+    result = big("--gpu", "l4", "--profile", name)
+    assert result.code == 0
+    assert name in result.out
+    assert "made for l40s, this host has 1 L4" in result.out
+    report = big("--gpu", "t4", "--backend", "tensorrt_llm", "--json").json
+    assert {one["fit"] for one in report["profiles"]} == {"incompatible"}
+    assert report["selected"] is None
+    few = big("--gpu", "t4", "--backend", "tensorrt_llm").out
+    assert few.count("made for ") < len(report["profiles"])
+    assert " more do not run here" in few
+
+
+def test_weights_that_are_served_as_they_are_are_no_engine(big: Big) -> None:
+    report = big("--gpu", "h100_sxm", "--json").json
+    states = {one["name"]: one["engine"] for one in report["profiles"]}
+    assert states["vllm-bf16-tp1-pp1"] == "none"
+    assert states["llama_cpp-q8_0-tp1-pp1"] == "prebuilt"
+    assert states["tensorrt_llm-h100_sxm-fp8-tp1-pp1-throughput"] == "to build"
+
+
+def test_what_is_assumed_of_a_planned_machine_is_called_so(big: Big) -> None:
+    lines = big("--gpu", "l4").out.splitlines()
+    assert lines[2] == "beside them, as an assumption: 64 cores, 64.0 GiB of memory"

@@ -77,3 +77,12 @@ def test_without_a_terminal_the_secret_comes_from_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     words(run("login", "hf"), "--password-stdin")
     words(run("login", "hf", "--password-stdin"), "the secret is empty")
+
+
+def test_a_name_is_not_asked_for_where_nobody_can_answer(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    result = run("login", "registry.example.com", "--password-stdin")
+    assert result.code == 2
+    words(result, "no terminal to ask on", "--username")

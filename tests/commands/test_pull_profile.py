@@ -145,7 +145,7 @@ def test_a_second_pull_moves_nothing_and_offline_fills_another_cache(
     states = {one["id"]: (one["engine"], one["download_bytes"]) for one in listed["profiles"]}
     size = sum(len(ENGINE[n]) for n in ("config.json", "rank0.engine"))
     size += sum(len(CHECKPOINT[n]) for n in ("config.json", "LICENSE"))
-    assert states == {ENGINE_ID: ("cached", size), VLLM_ID: ("prebuilt", None)}
+    assert states == {ENGINE_ID: ("cached", size), VLLM_ID: ("none", None)}
 
 
 @pytest.mark.usefixtures("ngc")

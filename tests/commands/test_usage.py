@@ -179,3 +179,26 @@ def test_verbose_names_every_step(run: Run) -> None:
     result = run("build-engine", "capitals-demo", "--verbose")
     assert result.code == 0
     words(result, "laying out", "building q8_0 engine", "model.safetensors")
+
+
+def test_the_help_shows_the_first_commands_each_on_its_line(run: Run) -> None:
+    lines = run("--help").out.splitlines()
+    assert "\\b" not in "".join(lines)
+    assert "    nimctl serve capitals-demo          a demo model, on any machine" in lines
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["list-profiles", "capitals-demo", "--explain"], "nimctl list-profiles --help"),
+        (["pull", "hf://x"], "nimctl pull --help"),
+        (["list-profiles", "capitals-demo", "--precision", "fp9"], "nimctl list-profiles --help"),
+        (["--nothing"], "nimctl --help"),
+    ],
+)
+def test_a_wrong_request_without_a_hint_of_its_own_names_the_help_of_its_command(
+    run: Run, argv: list[str], hint: str
+) -> None:
+    result = run(*argv)
+    assert result.code == 2
+    assert result.err.splitlines()[-1] == f"hint: {hint}"

@@ -11,6 +11,7 @@ from machines import CPU, GIB, gpu, host
 
 from nimctl.core.architecture import Architecture
 from nimctl.core.fit import Judge, engines_for
+from nimctl.core.fit.groups import short_name
 from nimctl.core.machine import Gpu, Host
 from nimctl.core.memory import CapacityWish, Grade
 from nimctl.core.profile import Candidate, Fit, ManifestEntry, Profile
@@ -469,3 +470,8 @@ def test_equal_questions_are_asked_once_a_group_of_gpus() -> None:
     one = Judge(host("h100_sxm", "h100_sxm", "l40s"), names_product=names_product)
     assert {one.judge(profile).fit for profile in several} == {Fit.COMPATIBLE}
     assert sorted(asked) == [("A", "NVIDIA H100 80GB HBM3"), ("A", "NVIDIA L40S")]
+
+
+def test_a_slice_is_named_once() -> None:
+    piece = gpu("a100_sxm_80gb", mig_profile="1g.10gb", name="NVIDIA A100-SXM4-80GB MIG 1g.10gb")
+    assert short_name(piece) == "A100-SXM4-80GB MIG 1g.10gb"

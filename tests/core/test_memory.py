@@ -1,5 +1,6 @@
+import msgspec
 import pytest
-from architectures import LLAMA_8B
+from architectures import GPT_OSS_20B, LLAMA_8B
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from nimctl.core.memory import (
     default_capacity,
     kv_bytes_per_token,
     memory_need,
+    weights_bytes,
 )
 
 GIB = 2**30
@@ -64,3 +66,13 @@ def test_a_tiny_model_decodes_on_one_thread_and_none_takes_all_cores() -> None:
     assert decoding_threads(3 * 2**20, cores=16) == 1
     assert decoding_threads(8 * GIB, cores=16) == 15
     assert decoding_threads(None, cores=1) == 1
+
+
+def test_the_experts_of_a_gguf_in_mxfp4_are_in_it_and_the_rest_in_q8_0() -> None:
+    # The size of gpt-oss-20b-MXFP4.gguf in lmstudio-community/gpt-oss-20b-GGUF.
+    assert weights_bytes(GPT_OSS_20B, "mxfp4") == pytest.approx(12_109_566_624, rel=0.01)
+
+
+def test_layers_without_a_cache_are_not_counted() -> None:
+    hybrid = msgspec.structs.replace(LLAMA_8B, attention_layers=8)
+    assert kv_bytes_per_token(hybrid) == kv_bytes_per_token(LLAMA_8B) // 4

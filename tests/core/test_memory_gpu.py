@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from architectures import (
     CODE_LLAMA_13B,
+    GPT_OSS_20B,
     LLAMA_2_7B,
     LLAMA_8B,
     LLAMA_70B,
@@ -189,20 +190,7 @@ def test_only_tensorrt_llm_halves_the_cache_of_an_fp8_model_by_itself() -> None:
 
 
 def test_the_experts_alone_are_in_mxfp4() -> None:
-    # https://huggingface.co/openai/gpt-oss-20b/blob/main/config.json
-    gpt_oss = Architecture(
-        parameters=20_914_757_184,
-        layers=24,
-        hidden_size=2880,
-        intermediate_size=2880,
-        vocabulary=201088,
-        heads=64,
-        kv_heads=8,
-        head_dim=64,
-        context_length=131072,
-        experts=32,
-    )
-    found = weights_bytes(gpt_oss, share("mxfp4"))
+    found = weights_bytes(GPT_OSS_20B, share("mxfp4"))
     assert found is not None
     experts = 24 * 32 * 3 * 2880 * 2880
     assert found == pytest.approx(experts * 0.53125 + (20_914_757_184 - experts) * 2)

@@ -97,6 +97,8 @@ def test_a_part_that_shares_memory_is_a_machine_of_its_own_kind() -> None:
         ("l4,used=30GiB", "more than its memory"),
         ("l4,capability=nine", "no compute capability"),
         ("l4,nvlink=maybe", "neither yes nor no"),
+        ("l4:-1", "a count is between 1 and 1024"),
+        ("26b9:10de:x", "a count is between 1 and 1024"),
         ("l4,mig=half", "is no MIG profile"),
         ("l4,mig=3g.40gb", "has no slice 3g.40gb"),
         ("h100_sxm,mig=8g.40gb", "has no slice 8g.40gb"),

@@ -101,3 +101,17 @@ QWEN_600M = Architecture(
     context_length=40960,
     tied_embeddings=True,
 )
+
+# https://huggingface.co/openai/gpt-oss-20b/blob/main/config.json
+GPT_OSS_20B = Architecture(
+    parameters=20_914_757_184,
+    layers=24,
+    hidden_size=2880,
+    intermediate_size=2880,
+    vocabulary=201088,
+    heads=64,
+    kv_heads=8,
+    head_dim=64,
+    context_length=131072,
+    experts=32,
+)

@@ -10,7 +10,7 @@ from nimctl.core.facts import Artifact, Inventory
 from nimctl.core.layout import Layout
 from nimctl.core.lora import AdapterFacts
 from nimctl.core.machine import Host
-from nimctl.core.memory import BYTES_PER_WEIGHT
+from nimctl.core.memory import weights_bytes
 from nimctl.core.plan import Step
 from nimctl.core.profile import Candidate, Profile
 from nimctl.core.refs import ModelRef
@@ -81,7 +81,7 @@ def directory(target: Target, layout: Layout) -> Path:
 
 def weights(target: Target) -> int | None:
     """Bytes of the weights as they are served; None when nothing tells."""
-    per_weight = BYTES_PER_WEIGHT.get(target.candidate.profile.precision or "")
-    if target.architecture and per_weight:
-        return round(target.architecture.parameters * per_weight)
-    return target.artifact.size
+    known = None
+    if target.architecture:
+        known = weights_bytes(target.architecture, target.candidate.profile.precision)
+    return known or target.artifact.size

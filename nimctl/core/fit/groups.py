@@ -33,7 +33,9 @@ def groups_of(host: Host) -> tuple[GpuGroup, ...]:
 def short_name(gpu: Gpu) -> str:
     """What people call it: `H100 80GB HBM3`, `H100 80GB HBM3 MIG 3g.40gb`."""
     name = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
-    return f"{name} MIG {gpu.mig_profile}" if gpu.mig_profile else name
+    slice_ = f" MIG {gpu.mig_profile}"
+    # NVML has it in the name already.
+    return name + slice_ if gpu.mig_profile and not name.endswith(slice_) else name
 
 
 def inventory(groups: Iterable[GpuGroup]) -> str:

@@ -1,11 +1,11 @@
 """How much memory a model takes: `need` (the values), `gpu` and `cpu` (one model each)."""
 
 from nimctl.core.memory.cpu import (
-    BYTES_PER_WEIGHT,
     decoding_threads,
     default_capacity,
     kv_bytes_per_token,
     memory_need,
+    weights_bytes,
 )
 from nimctl.core.memory.gpu import (
     TENSOR_PARALLEL,
@@ -24,7 +24,6 @@ from nimctl.core.memory.need import (
 
 __all__ = [
     "ANY_CAPACITY",
-    "BYTES_PER_WEIGHT",
     "TENSOR_PARALLEL",
     "Capacity",
     "CapacityWish",
@@ -38,4 +37,5 @@ __all__ = [
     "gpu_memory_need",
     "kv_bytes_per_token",
     "memory_need",
+    "weights_bytes",
 ]

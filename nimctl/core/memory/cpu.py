@@ -5,14 +5,18 @@ by the logits and the widest activations of one micro-batch of 512 tokens in f32
 `capitals-demo` and of random models agree with it, larger models are unverified.
 """
 
-from nimctl.core.architecture import Architecture
+from nimctl.core.architecture import Architecture, expert_parameters
 from nimctl.core.memory.need import Capacity, CapacityWish, Grade, MemoryNeed
 
 # Bytes per weight. q8_0 stores 32 int8 weights and one f16 scale in 34 bytes:
 # https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h
 # q4_k_m mixes types: 4.89 bits on average for Llama-3.1-8B, after
 # https://github.com/ggml-org/llama.cpp/blob/master/tools/quantize/README.md
-BYTES_PER_WEIGHT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_k_m": 4.89 / 8}
+_BYTES_PER_WEIGHT = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_k_m": 4.89 / 8}
+
+# llama.cpp's MXFP4_MOE has the experts in mxfp4, 17 bytes for 32 weights, and the rest in q8_0. So
+# gpt-oss-20b has 12,070 MB; the file that people have is of 12,109,566,624 bytes.
+_MXFP4_BYTES = 17 / 32
 
 _KV_ELEMENT_BYTES = 2
 _MICRO_BATCH = 512
@@ -24,10 +28,21 @@ _KV_SHARE = 0.25
 _COMFORT = 0.1
 
 
+def weights_bytes(architecture: Architecture, precision: str | None) -> int | None:
+    """Bytes of a GGUF file's weights; None for a precision whose size is not known."""
+    if precision == "mxfp4":
+        experts = expert_parameters(architecture)
+        rest = architecture.parameters - experts
+        return round(experts * _MXFP4_BYTES + rest * _BYTES_PER_WEIGHT["q8_0"])
+    per_weight = _BYTES_PER_WEIGHT.get(precision or "")
+    return None if per_weight is None else round(architecture.parameters * per_weight)
+
+
 def kv_bytes_per_token(architecture: Architecture) -> int:
-    """Keys and values of one token in all layers, in f16."""
+    """Keys and values of one token in all layers that keep them, in f16."""
     heads = architecture.kv_heads * architecture.head_dim
-    return 2 * architecture.layers * heads * _KV_ELEMENT_BYTES
+    layers = architecture.attention_layers or architecture.layers
+    return 2 * layers * heads * _KV_ELEMENT_BYTES
 
 
 def default_capacity(
@@ -60,10 +75,9 @@ def memory_need(
 
     It is graded tight when less than a tenth of the free memory would be left.
     """
-    per_weight = BYTES_PER_WEIGHT.get(precision or "")
-    if architecture is None or per_weight is None:
+    weights = weights_bytes(architecture, precision) if architecture else None
+    if architecture is None or weights is None:
         return None
-    weights = round(architecture.parameters * per_weight)
     per_token = kv_bytes_per_token(architecture)
     widest = architecture.vocabulary + 2 * architecture.intermediate_size
     compute = 4 * _MICRO_BATCH * (widest + 4 * architecture.hidden_size)
