@@ -156,7 +156,7 @@ def _explain(
     from nimctl.survey import survey
 
     host = tools.host()
-    named = Wish(profile=name)
+    named = Wish(profile=name, named_by="--explain")
     found = survey(model, host, tools, capacity)
     try:
         one = found.matching(named)[0]
@@ -171,14 +171,18 @@ def _explain(
 
 
 def _list_all(wish: "Wish", capacity: "CapacityWish", tools: "Tools", output: "Output") -> None:
+    import msgspec
+
     from nimctl.cli.profile_documents import listed_model
     from nimctl.cli.profile_tables import catalogue_lines
     from nimctl.core.errors import UsageError
     from nimctl.core.profile_reports import CatalogueList
     from nimctl.survey import survey
 
-    if wish.profile:
+    if wish.profile and wish.named_by == "--profile":
         raise UsageError("--profile needs a model", hint="nimctl list-profiles MODEL --profile ...")
+    # What NIM_MODEL_PROFILE names belongs to one model of these.
+    wish = msgspec.structs.replace(wish, profile=None)
     host = tools.host()
     models, problems = tools.catalog.read_all()
     for problem in problems:

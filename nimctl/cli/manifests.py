@@ -61,7 +61,7 @@ def explain(
     found = survey_manifest(manifest.manifest, host, tools, capacity)
     for note in found.notes:
         output.note(note)
-    one = found.matching(found.understood(Wish(profile=name)))[0]
+    one = found.matching(found.understood(Wish(profile=name, named_by="--explain")))[0]
     choice = found.choice(found.understood(wish))
     report = msgspec.structs.replace(
         explained(one, found, choice, host, name_of(manifest)), manifest=manifest_facts(manifest)

@@ -264,11 +264,13 @@ def _wish(
     from nimctl.core.profile import Wish
 
     settings = click.get_current_context().obj
+    named_by = "--profile"
     if profile is None and tags is None:
-        profile, tags = settings.nim_profile, settings.nim_tags
+        profile, tags, named_by = settings.nim_profile, settings.nim_tags, "NIM_MODEL_PROFILE"
     return Wish(
         # NIM takes `default` for its own choice.
         profile=None if profile == "default" else profile,
+        named_by=named_by,
         backend=backend,
         precision=precision,
         target=target,

@@ -60,7 +60,7 @@ def asked_for(ranked: list[Candidate], wish: Wish) -> list[Candidate]:
         UsageError: Nothing has what was asked for, or the beginning of an id means several.
     """
     if wish.profile:
-        return _named(ranked, wish.profile)
+        return _named(ranked, wish.profile, wish.named_by)
     for field, asked in (
         ("backend", wish.backend),
         ("precision", wish.precision),
@@ -73,7 +73,7 @@ def asked_for(ranked: list[Candidate], wish: Wish) -> list[Candidate]:
     return ranked
 
 
-def _named(ranked: list[Candidate], text: str) -> list[Candidate]:
+def _named(ranked: list[Candidate], text: str, named_by: str) -> list[Candidate]:
     wanted = text.strip()
     # As NIM prints it: `id (name)`.
     if wanted.endswith(")") and " (" in wanted:
@@ -94,7 +94,7 @@ def _named(ranked: list[Candidate], text: str) -> list[Candidate]:
     shown = ", ".join(one.profile.name for one in ranked[:8])
     more = f" and {len(ranked) - 8} more" if len(ranked) > 8 else ""  # noqa: PLR2004 - as above
     raise NotFoundError(
-        f"there is no profile `{text}`",
+        f"there is no profile `{text}`, which {named_by} names",
         cause=f"there are {shown}{more}" if ranked else None,
         hint="nimctl list-profiles MODEL --all",
     )

@@ -168,10 +168,12 @@ class Wish(Value):
     """What narrows the choice: each None means any.
 
     `profile` is a name, an id, the beginning of an id, or `id (name)` as NIM prints it. `lora` asks
-    for profiles that serve LoRA adapters; without it there is none of them.
+    for profiles that serve LoRA adapters; without it there is none of them. `named_by` is the
+    option or variable that named the profile.
     """
 
     profile: str | None = None
+    named_by: str = "--profile"
     backend: str | None = None
     precision: str | None = None
     target: str | None = None

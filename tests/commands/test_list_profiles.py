@@ -193,7 +193,7 @@ def test_the_choice_can_be_narrowed(big: Big, asked: list[str], taken: str) -> N
     assert chosen(big("--gpu", "h100_sxm:2", "--json", *asked)) == taken
 
 
-def test_nims_own_variables_narrow_it_as_well(big: Big) -> None:
+def test_nims_own_variables_narrow_it_as_well(run: Run, big: Big) -> None:
     plan = ["--gpu", "h100_sxm:2", "--json"]
     plain = big(*plan).json
     two = next(one for one in plain["profiles"] if one["name"] == "vllm-bf16-tp2-pp1")
@@ -202,6 +202,11 @@ def test_nims_own_variables_narrow_it_as_well(big: Big) -> None:
     assert chosen(big(*plan, env={"NIM_MODEL_PROFILE": "default"})) == chosen(big(*plan))
     assert chosen(big(*plan, env={"NIM_TAGS_SELECTOR": "backend=vllm"})) == "vllm-bf16-tp1-pp1"
     assert chosen(big(*plan, env={"NIM_PEFT_SOURCE": "/loras"})) == "vllm-bf16-tp1-pp1"
+    # It belongs to one model: the others are listed all the same.
+    assert run("list-profiles", env={"NIM_MODEL_PROFILE": two["id"]}).code == 0
+    wrong = big(*plan, env={"NIM_MODEL_PROFILE": "vllm-fp64"})
+    assert wrong.code == 3
+    words(wrong, "there is no profile `vllm-fp64`, which NIM_MODEL_PROFILE names")
     # What is asked for on the command line goes before.
     said = {"NIM_MODEL_PROFILE": two["id"]}
     assert chosen(big(*plan, "--profile", "vllm-bf16-tp1-pp1", env=said)) == "vllm-bf16-tp1-pp1"
