@@ -10,14 +10,16 @@ from nimctl.core import checkpoint, decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
-from nimctl.core.errors import UsageError, VerificationError
+from nimctl.core.errors import NotFoundError, UsageError, VerificationError
 from nimctl.core.facts import Artifact, Inventory, carry_digests
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Plan
 from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
-from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest
+from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest, UpdateRequest
+from nimctl.core.router import ROUTER
+from nimctl.core.servers import Member
 from nimctl.core.unlisted import unlisted_model
 from nimctl.nim_serving import pinned_nim
 from nimctl.registry_tools import LOCAL_SCHEMES
@@ -97,6 +99,54 @@ def _pinned(request: ServeRequest, target: Target, around: Surroundings, tools: 
     return msgspec.structs.replace(target, candidate=candidate, bring=nim.files.steps)
 
 
+def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
+    """Plan the replacement of a router's replicas, with what the new ones still need.
+
+    Raises:
+        NotFoundError: There is no server of this name.
+        UsageError: It is no router, or does not run.
+    """
+    replicas = _replicas(update.name, tools)
+    request = decide.updated_request(update, replicas[0])
+    artifact = _named(request.ref, tools)
+    opening = _opening(request.ref, artifact, tools)
+    if opening:
+        return opening
+    # The GPUs are those that the replicas have.
+    host = tools.with_container_engine(tools.host())
+    target = _target(
+        request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
+    )
+    around = msgspec.structs.replace(
+        _surroundings(target.artifact, host, tools, target.candidate),
+        adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
+    )
+    around = _container_surroundings(request, target, around, tools)
+    return decide.plan_update(update, request, target, around, replicas)
+
+
+def _replicas(name: str, tools: Tools) -> tuple[Member, ...]:
+    server = tools.servers.server(name)
+    if server.backend != ROUTER:
+        whole = server.group
+        raise UsageError(
+            f"{name} is one replica of {whole}" if whole else f"{name} has no router",
+            cause=None if whole else "nobody would answer while it is replaced",
+            hint=f"nimctl update {whole}"
+            if whole
+            else f"nimctl stop {name}, then serve it anew, with --replicas 2 for updates without"
+            " a gap",
+        )
+    if not tools.servers.is_running(name):
+        raise UsageError(f"{name} does not run", hint=f"nimctl restart {name}")
+    members = tools.container_servers.members(name)
+    if not members:
+        raise NotFoundError(
+            f"{name} has no replicas any more", hint=f"nimctl stop {name}, then serve it anew"
+        )
+    return members
+
+
 def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None]:
     """This machine with the GPUs that are free, and why others cannot be used.
 
@@ -112,7 +162,13 @@ def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None
 
 def _replica_ports(request: ServeRequest, host: Host) -> tuple[int, ...]:
     most = request.replicas or len(host.gpus)
-    return tuple(port for port in free_ports(most) if port != request.port)
+    return tuple(port for port in free_ports(most + 1) if port != request.port)[:most]
+
+
+def _haproxy(tools: Tools) -> str | None:
+    # A user's PATH often leaves out where Debian has it.
+    path = f"{tools.settings.search_path}:/usr/local/sbin:/usr/sbin"
+    return shutil.which("haproxy", path=path)
 
 
 def _container_surroundings(
@@ -132,7 +188,8 @@ def _container_surroundings(
         nim_cache=tools.settings.nim_cache,
         has_registry_key=tools.registries.ngc_key() is not None,
         replica_ports=_replica_ports(request, around.host),
-        haproxy=shutil.which("haproxy", path=tools.settings.search_path),
+        haproxy=_haproxy(tools),
+        has_router_image=bool(engine and tools.containers.image(decide.ROUTER_IMAGE)),
     )
 
 

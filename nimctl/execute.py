@@ -23,6 +23,7 @@ from nimctl.core.plan import (
     LaunchContainer,
     Plan,
     PullImage,
+    Replace,
     Step,
     Write,
 )
@@ -47,6 +48,7 @@ def run(plan: Plan, tools: Tools, emit: Emit) -> Outcome:
         if any(isinstance(step, Launch | LaunchContainer) for step in plan.steps):
             tools.servers.stop_launched()
         raise
+    tools.let_go()
     return outcome
 
 
@@ -74,17 +76,24 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             tools.containers.pull(step.image, emit, platform=step.platform, login=login)
         case Write() | Configure():
             _write(step)
-        case Launch() | LaunchContainer():
-            emit(Started(task="launch", title=f"starting {step.server.name}"))
-            tools.servers.launch(step)
-            emit(Finished(task="launch"))
-        case Await():
-            emit(Started(task="ready", title=f"loading {step.server.name}"))
-            tools.servers.wait_ready(step, emit)
-            emit(Finished(task="ready", note=step.server.url))
+        case Launch() | LaunchContainer() | Await() | Replace():
+            _serve(step, tools, emit)
         case _:
             assert_never(step)
     return outcome
+
+
+def _serve(step: Launch | LaunchContainer | Await | Replace, tools: Tools, emit: Emit) -> None:
+    if isinstance(step, Replace):
+        tools.groups.replace(step, emit)
+    elif isinstance(step, Await):
+        emit(Started(task="ready", title=f"loading {step.server.name}"))
+        tools.servers.wait_ready(step, emit)
+        emit(Finished(task="ready", note=step.server.url))
+    else:
+        emit(Started(task="launch", title=f"starting {step.server.name}"))
+        tools.servers.launch(step)
+        emit(Finished(task="launch"))
 
 
 def _write(step: Write | Configure) -> None:

@@ -53,8 +53,8 @@ def remove_model(ref: ModelRef, tools: Tools) -> Removed:
             f"{ref} is being served by {', '.join(running)}",
             hint=f"nimctl stop {' '.join(running)}",
         )
-    for server in servers:
-        tools.servers.remove(server.name)
+    for name in tools.groups.outermost([server.name for server in servers]):
+        tools.groups.remove(name)
     tools.models.remove(ref.directory_name)
     freed = sum(file.size for engine in report.engines for file in engine.files)
     for engine in report.engines:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nimctl.serving.container_servers import ContainerServers
     from nimctl.serving.docker.engine import DockerEngine
     from nimctl.serving.embedded import EmbeddedServers
+    from nimctl.serving.groups import Groups
     from nimctl.serving.servers import Servers
     from nimctl.store.artifacts import ArtifactStore
     from nimctl.store.blobs import BlobStore
@@ -147,6 +148,18 @@ class Tools:
         from nimctl.serving.servers import Servers
 
         return Servers(self.embedded_servers, lambda: self.container_servers)
+
+    @cached_property
+    def groups(self) -> "Groups":
+        """Servers with their routers and replicas."""
+        from nimctl.serving.groups import Groups
+
+        return Groups(self.servers, lambda: self.container_servers, self.layout)
+
+    def let_go(self) -> None:
+        """Leave the servers that were launched to themselves."""
+        if "servers" in self.__dict__:
+            self.servers.let_go()
 
     @cached_property
     def embedded_servers(self) -> "EmbeddedServers":

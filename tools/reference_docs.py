@@ -44,6 +44,7 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "lock": (Lock, "`nimctl.lock`"),
     "profiles-validate": (reports.ValidationReport, "`profiles validate --json`"),
     "profiles-path": (reports.CatalogueDirectories, "`profiles path --json`"),
+    "update": (reports.UpdateReport, "`update --json`"),
     "stop": (reports.Stopped, "`stop --json`"),
     "rm": (reports.Removed, "`rm --json`"),
     "plan": (plan.Plan, "`--dry-run --json`"),

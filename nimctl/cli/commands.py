@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "ps": Entry("ps", "Servers", "List servers."),
     "logs": Entry("logs", "Servers", "Print a server's log."),
     "stop": Entry("stop", "Servers", "Stop servers; requests in flight are finished."),
+    "update": Entry("update", "Servers", "Replace a router's replicas, one after another."),
     "restart": Entry("restart", "Servers", "Stop a server and start it again as it was."),
     "doctor": Entry(
         "doctor", "Machine", "Look at this machine; say what is wrong and how to fix it."

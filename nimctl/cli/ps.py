@@ -28,6 +28,8 @@ def command(settings: "Settings", *, all_: bool, output: "Output") -> None:
         servers = [one for one in tools.servers.all() if all_ or one.state != "exited"]
         if trouble := tools.servers.trouble:
             output.note(f"servers in containers are not listed: {trouble.message}: {trouble.cause}")
+    # Replicas stand below their router.
+    servers.sort(key=lambda one: (one.group or one.name, one.group is not None, one.name))
     output.data(Servers(servers=tuple(servers)), lambda: table(_HEADER, map(_row, servers)))
 
 
@@ -41,7 +43,7 @@ def _row(one: "ServerReport") -> tuple[str, ...]:
     from nimctl.cli.units import duration, size
 
     return (
-        one.name,
+        f"  {one.name}" if one.group else one.name,
         one.model,
         one.backend,
         one.profile,

@@ -8,6 +8,7 @@ from nimctl.cli.options import complete_server, output_options
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
+    from nimctl.core.servers import Server
     from nimctl.settings import Settings
 
 # A server that ran before has its files here; what moves on may take five times as long.
@@ -46,15 +47,21 @@ def command(
     from nimctl.tools import Tools
 
     with Tools(settings) as tools, output.progress() as progress:
-        server = tools.servers.restart(name, grace_s)
-        if not no_wait:
+
+        def wait_ready(server: "Server") -> None:
             step = Await(
                 server=server,
                 timeout_s=timeout_s or _TIMEOUT_S,
                 limit_s=None if timeout_s else _LIMIT_S,
             )
-            progress(Started(task="ready", title=f"loading {name}"))
+            progress(Started(task="ready", title=f"loading {server.name}"))
             tools.servers.wait_ready(step, progress)
             progress(Finished(task="ready"))
+
+        if no_wait:
+            tools.servers.restart(name, grace_s)
+        else:
+            tools.groups.restart(name, grace_s, wait_ready)
+        tools.let_go()
         report = tools.servers.find(name)
     output.data(RestartReport(server=report), lambda: [f"{report.url}/v1"])

@@ -50,8 +50,9 @@ def _remove(name: str, tools: "Tools") -> "Removed":
 def _remove_server(name: str, tools: "Tools") -> "Removed":
     from nimctl.core.reports import Removed
 
-    tools.servers.remove(name)
-    return Removed(model=None, servers=(name,), engines=(), bytes_freed=0)
+    members = tools.groups.members(name)
+    tools.groups.remove(name)
+    return Removed(model=None, servers=(name, *members), engines=(), bytes_freed=0)
 
 
 def _lines(report: "Removed") -> "Iterator[str]":

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nimctl.core.profile import Wish
     from nimctl.core.reports import ServerReport
     from nimctl.core.requests import ServeRequest
-    from nimctl.serving.servers import Servers
+    from nimctl.serving.groups import Groups
     from nimctl.settings import Settings
     from nimctl.tools import Tools
 
@@ -218,10 +218,10 @@ def _serve(
         _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
         output.note(f"stop it with: nimctl stop {name}")
         return
-    with _stopped_by_signals(name, tools.servers, output):
+    with _stopped_by_signals(name, tools.groups, output):
         _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
         output.note("Ctrl-C stops it")
-        tools.servers.wait(name)
+        tools.groups.wait(name)
 
 
 def _report(
@@ -237,7 +237,7 @@ def _report(
 
 
 @contextmanager
-def _stopped_by_signals(name: str, servers: "Servers", output: "Output") -> "Iterator[None]":
+def _stopped_by_signals(name: str, groups: "Groups", output: "Output") -> "Iterator[None]":
     from nimctl.core.errors import Exit, Terminated
 
     try:
@@ -246,9 +246,9 @@ def _stopped_by_signals(name: str, servers: "Servers", output: "Output") -> "Ite
         try:
             # The second Ctrl-C may come as soon as this is read.
             output.note(f"stopping {name}; requests in flight are finished, Ctrl-C again kills it")
-            servers.stop(name)
+            groups.stop(name)
         except KeyboardInterrupt:
-            servers.stop(name, grace_s=0)
+            groups.stop(name, grace_s=0)
         # What was asked for has happened, so that this is no error to explain.
         ended = Exit.TERMINATED if isinstance(asked, Terminated) else Exit.INTERRUPTED
         raise click.exceptions.Exit(ended) from None

@@ -29,10 +29,11 @@ from nimctl.core.plan import (
     LaunchContainer,
     Plan,
     PullImage,
+    Replace,
     Write,
     labelled,
 )
-from nimctl.core.router import haproxy_config
+from nimctl.core.router import haproxy_config, router_socket
 
 _Common: TypeAlias = (
     Fetch
@@ -61,6 +62,8 @@ def script(plan: Plan, python: str, layout: Layout) -> Iterator[str]:
             yield from held(step, rooms[step.reference], layout)
         elif isinstance(step, FillCache | FillStore):
             yield from filling(step, rooms)
+        elif isinstance(step, Replace):
+            yield from _replacement(step, layout)
         else:
             yield from _lines(step, directory, python)
 
@@ -89,6 +92,21 @@ def _lines(step: _Common, directory: str, python: str) -> Iterator[str]:
             yield f"# ready when this answers: curl --fail {address}"
         case _:
             assert_never(step)
+
+
+def _replacement(step: Replace, layout: Layout) -> Iterator[str]:
+    name, group = step.launch.server.name, step.launch.server.group or ""
+    socket = shlex.quote(router_socket(str(layout.router(group))))
+    yield f"# replace {name}"
+    yield f"echo 'set server replicas/{name} state drain' | socat - UNIX-CONNECT:{socket}"
+    yield "# its requests are done when `show stat` there has 0 for scur"
+    yield _command("docker", "stop", name)
+    yield _command("docker", "rename", name, f"{name}.old")
+    yield from _container(step.launch)
+    asked = _command("curl", "--fail", step.launch.server.url + step.launch.server.health_path)
+    yield f"until {asked} >/dev/null 2>&1; do sleep 1; done"
+    yield f"echo 'set server replicas/{name} state ready' | socat - UNIX-CONNECT:{socket}"
+    yield _command("docker", "rm", f"{name}.old")
 
 
 def _files(step: Write | Configure) -> Iterator[str]:

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from nimctl.settings import Settings
 
 
-@click.command("stop", help="Stop servers. Requests in flight are finished first.")
+@click.command(
+    "stop",
+    help="""Stop servers. Requests in flight are finished first.
+
+A router takes its replicas with it; a replica alone gets no more requests before it is stopped.""",
+)
 @click.argument("names", metavar="NAME…", nargs=-1, shell_complete=complete_server)
 @click.option("--all", "all_", is_flag=True, help="Stop all servers.")
 @click.option(
@@ -35,12 +40,12 @@ def command(
     if bool(names) == all_:
         raise click.UsageError("name the servers to stop, or give --all")
     with Tools(settings) as tools:
-        chosen = list(tools.servers.running()) if all_ else list(names)
-        for name in chosen:
-            tools.servers.is_running(
-                name
-            )  # an unknown name is refused before the first one is stopped
-        killed = [name for name in chosen if not tools.servers.stop(name, grace_s)]
+        named = list(tools.servers.running()) if all_ else list(names)
+        for name in named:
+            # An unknown name is refused before the first one is stopped.
+            tools.servers.is_running(name)
+        chosen = tools.groups.outermost(named)
+        killed = [name for name in chosen if not tools.groups.stop(name, grace_s)]
     for name in killed:
         output.note(f"{name} did not end within {grace_s:g} s and was killed")
     report = Stopped(

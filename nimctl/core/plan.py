@@ -95,12 +95,14 @@ class Write(Value, tag=True):
 class Configure(Value, tag=True):
     """Write a router's configuration, with the digests of the keys in `api_key_file`.
 
-    That file is made first, with a new key, if it is `generate_api_key`.
+    That file is made first, with a new key, if it is `generate_api_key`. `user` is UID:GID of who
+    reads the configuration, None for who writes it.
     """
 
     router: Router
     api_key_file: str | None = None
     generate_api_key: bool = False
+    user: str | None = None
 
 
 class Launch(Value, tag=True):
@@ -151,6 +153,18 @@ class Await(Value, tag=True):
     until: Readiness = "ready"
 
 
+class Replace(Value, tag=True):
+    """Put a replica in another's place, behind a router that goes on serving.
+
+    The old one gets no new requests, and `drain_s` seconds to finish those that it has; it comes
+    back if the new one does not get ready.
+    """
+
+    launch: LaunchContainer
+    ready: Await
+    drain_s: float
+
+
 Step: TypeAlias = (
     Fetch
     | Assemble
@@ -164,6 +178,7 @@ Step: TypeAlias = (
     | Launch
     | LaunchContainer
     | Await
+    | Replace
 )
 
 

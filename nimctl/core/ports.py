@@ -133,6 +133,10 @@ class Containers(Protocol):
         """What a container was created with; None if there is none of this name."""
         ...
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a container another name, whether it runs or not."""
+        ...
+
     def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
         """Containers that carry all of these labels, None for any value, also ended ones."""
         ...

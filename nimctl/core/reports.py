@@ -86,9 +86,10 @@ class ServerReport(Value):
 
     `state` is `starting`, `ready`, `unresponsive` or `exited`, for containers also `created`,
     `paused` or `restarting`. `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None
-    when it has exited, `exit_code` then its status. `gpus` are UUIDs or CDI names, memory is the
-    machine's, in bytes; requests are those that are worked on and those that wait, None where the
-    server does not count them. `argv` starts the server again.
+    when it has exited, `exit_code` then its status. A replica has the name of its router as
+    `group`. `gpus` are UUIDs or CDI names, memory is the machine's, in bytes; requests are those
+    that are worked on and those that wait, None where the server does not count them. `argv` starts
+    the server again.
     """
 
     name: str
@@ -97,6 +98,7 @@ class ServerReport(Value):
     backend: str
     profile: str
     reason: str | None = None
+    group: str | None = None
     url: str
     state: str
     pid: int | None = None
@@ -172,6 +174,15 @@ class RestartReport(Value):
 
     schema_version: int = 1
     server: ServerReport
+
+
+class UpdateReport(Value):
+    """A router whose replicas were replaced, in this order, and the notes of the plan."""
+
+    schema_version: int = 1
+    server: ServerReport
+    replaced: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class InspectedServer(Value):

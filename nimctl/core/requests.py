@@ -80,6 +80,24 @@ def read_variables(words: Iterable[str], caller: Mapping[str, str]) -> dict[str,
     return read
 
 
+class UpdateRequest(Value):
+    """Replace the replicas of a router one after another.
+
+    None leaves something as it is; `environment` is added to what they have. `drain_s` is how long
+    a replica may take to finish its requests, `timeout_s` how long a new one to be ready, None for
+    what its model takes.
+    """
+
+    name: str
+    image: str | None = None
+    profile: str | None = None
+    environment: dict[str, str] = {}
+    pull: PullPolicy = "missing"
+    drain_s: float = 300.0
+    timeout_s: float | None = None
+    offline: bool = False
+
+
 class ServeRequest(Value):
     """Run a model.
 

@@ -16,6 +16,10 @@ _KEY_REFUSED = (
 )
 
 
+# What a router is called where others are called by their backend.
+ROUTER = "router"
+
+
 class Replica(Value):
     """One server behind the router; `weight` is its share when replicas differ."""
 
@@ -24,12 +28,18 @@ class Replica(Value):
     weight: int = 100
 
 
+def router_socket(directory: str) -> str:
+    """Where the HAProxy of a router's directory takes commands."""
+    return f"{directory}/router.sock"
+
+
 class Router(Value):
     """What is balanced, and how it is reached.
 
     `directory` holds the configuration, the socket for commands and, with `checks_keys`, the
-    sha256 of each key. `max_requests` is how many requests a replica takes at once; the others
-    wait in the router, where they can go to whichever replica is free first.
+    sha256 of each key; a copy of `certificate` lies there too. `max_requests` is how many requests
+    a replica takes at once; the others wait in the router, where they can go to whichever replica
+    is free first.
     """
 
     name: str
@@ -45,12 +55,17 @@ class Router(Value):
     @property
     def socket(self) -> str:
         """Where HAProxy takes commands."""
-        return f"{self.directory}/router.sock"
+        return router_socket(self.directory)
 
     @property
     def config_file(self) -> str:
         """HAProxy's configuration."""
         return f"{self.directory}/haproxy.cfg"
+
+    @property
+    def certificate_file(self) -> str:
+        """A copy of the certificate and its key, which the router's user can read."""
+        return f"{self.directory}/tls.pem"
 
     @property
     def hashes_file(self) -> str:
@@ -94,7 +109,7 @@ def _lines(router: Router) -> Iterator[str]:
 
 def _frontend(router: Router) -> Iterator[str]:
     address = f"[{router.address}]" if ":" in router.address else router.address
-    tls = f" ssl crt {router.certificate} alpn h2,http/1.1" if router.certificate else ""
+    tls = f" ssl crt {router.certificate_file} alpn h2,http/1.1" if router.certificate else ""
     yield "frontend openai"
     yield f"    bind {address}:{router.port}{tls}"
     # The whole request is here before a replica is chosen, so that it can go to another one.

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from nimctl.core.containers import ContainerSpec
 from nimctl.core.value import Value
 
 Readiness: TypeAlias = Literal["none", "ready", "token"]
@@ -33,9 +34,19 @@ class Server(Value):
     home: str | None = None
 
 
+class Member(Value):
+    """A replica of a group, and what its container was created with."""
+
+    server: Server
+    container: ContainerSpec
+
+
 _PREFIX = "dev.nimctl."
 NAME_LABEL = f"{_PREFIX}name"
 HOME_LABEL = f"{_PREFIX}home"
+GROUP_LABEL = f"{_PREFIX}group"
+# What a replica was asked to be, so that it can be replaced by one that is asked for the same.
+REQUEST_LABEL = f"{_PREFIX}request"
 
 
 def labels_of(server: Server) -> dict[str, str]:

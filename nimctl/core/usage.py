@@ -24,6 +24,7 @@ _RUNNING = (
     'nv_trt_llm_request_metrics{request_type="scheduled"}',
     "num_requests_running",
     "llamacpp:requests_processing",
+    'haproxy_backend_current_sessions{proxy="replicas"}',
 )
 _WAITING = (
     "vllm:num_requests_waiting",
@@ -32,6 +33,7 @@ _WAITING = (
     'nv_trt_llm_request_metrics{request_type="waiting"}',
     "num_requests_waiting",
     "llamacpp:requests_deferred",
+    'haproxy_backend_current_queue{proxy="replicas"}',
 )
 _SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
 

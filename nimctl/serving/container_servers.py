@@ -1,6 +1,5 @@
 """Servers in containers: everything that is known of them stands in the container's labels."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,8 @@ from nimctl.core.events import Emit
 from nimctl.core.plan import Await, LaunchContainer, labelled
 from nimctl.core.ports import Containers, LogLines
 from nimctl.core.reports import ServerReport
-from nimctl.core.servers import HOME_LABEL, NAME_LABEL, Server, server_of
+from nimctl.core.router import ROUTER
+from nimctl.core.servers import GROUP_LABEL, HOME_LABEL, NAME_LABEL, Member, Server, server_of
 from nimctl.core.starting import died
 from nimctl.core.usage import Load
 from nimctl.serving import health, keyfiles
@@ -32,6 +32,8 @@ _LAST_LINES = 200
 # A model of hundreds of gigabytes may load as long; what is silent for longer does not start.
 _LONGEST_START_S = 1800.0
 _AT_ONCE = 8
+# What a server's container is called while another stands in its place.
+_ASIDE = ".old"
 
 
 class ContainerServers:
@@ -90,11 +92,11 @@ class ContainerServers:
         user = step.container.user
         if step.generate_api_key and step.server.api_key_file:
             keyfiles.generate(Path(step.server.api_key_file))
-            _give_to(user, Path(step.server.api_key_file))
+            keyfiles.give_to(user, Path(step.server.api_key_file))
         registry_key = self._registry_key() if step.registry_key_file else None
         if step.registry_key_file and registry_key:
             keyfiles.write(Path(step.registry_key_file), registry_key)
-            _give_to(user, Path(step.registry_key_file))
+            keyfiles.give_to(user, Path(step.registry_key_file))
 
     def wait_ready(self, step: Await, emit: Emit) -> None:
         """Wait until a launched server answers; what does not become ready is stopped and kept.
@@ -105,10 +107,11 @@ class ContainerServers:
             DeadlineError: It is not ready in time.
             ContainerEngineError: The engine is gone.
         """
-        name = step.server.name
         Watch(self._containers, step, emit).wait()
-        if name in self._launched:
-            self._launched.remove(name)
+
+    def let_go(self) -> None:
+        """Leave what was launched to itself."""
+        self._launched.clear()
 
     def stop_launched(self) -> None:
         """Stop what this process launched and has not let go; never a server of another."""
@@ -134,14 +137,56 @@ class ContainerServers:
         one = self._required(name)
         if not one.state.is_running:
             return True
+        server = server_of(one.labels)
+        if server.backend == ROUTER:
+            # It has to be told first: only then no new requests come.
+            return self._containers.stop(name, grace_s)
         deadline = time.monotonic() + grace_s
-        self._drain(server_of(one.labels), deadline - min(_END_S, grace_s / 2))
+        self._drain(server, deadline - min(_END_S, grace_s / 2))
         return self._containers.stop(name, min(deadline - time.monotonic(), _END_S))
 
     def _drain(self, server: Server, deadline: float) -> None:
         """Wait for requests in flight: not every server finishes them when it is told to end."""
         while time.monotonic() < deadline and load_of(server, _PROBE_S).running:
             time.sleep(_DRAIN_POLL_S)
+
+    def set_aside(self, name: str, grace_s: float) -> None:
+        """Stop a server and keep it under another name, for `put_back`.
+
+        What an update that was killed has set aside stays there, if nothing runs in its place.
+        """
+        aside = f"{name}{_ASIDE}"
+        there, kept = self._containers.container(name), self._containers.container(aside)
+        if kept is None or (there and there.state.is_running):
+            if kept:
+                self._containers.remove(aside)
+            self.stop(name, grace_s)
+            self._containers.rename(name, aside)
+        elif there:
+            self._containers.remove(name)
+
+    def put_back(self, name: str) -> Server:
+        """Start what was set aside, in the place of what came instead; it has to be waited for."""
+        if self._containers.container(name):
+            self._containers.stop(name, _ABORT_S)
+            self._containers.remove(name)
+        self._containers.rename(f"{name}{_ASIDE}", name)
+        self._containers.start(name)
+        return self.server(name)
+
+    def members(self, group: str) -> tuple[Member, ...]:
+        """The replicas of a group by name, and for one that is missing what was set aside."""
+        found: dict[str, Container] = {}
+        for one in self._containers.containers({GROUP_LABEL: group, HOME_LABEL: self._home}):
+            name = server_of(one.labels).name
+            if name not in found or one.name == name:
+                found[name] = one
+        members = []
+        for _, one in sorted(found.items()):
+            spec = self._containers.spec(one.name)
+            if spec:
+                members.append(Member(server=server_of(one.labels), container=spec))
+        return tuple(members)
 
     def restart(self, name: str, grace_s: float) -> Server:
         """Stop and start a server in the same container; it has to be waited for."""
@@ -177,6 +222,15 @@ class ContainerServers:
         """Every server's name, also of those that have ended."""
         return [one.name for one in self._ours()]
 
+    def servers(self) -> Iterator[Server]:
+        """Every server as its labels have it; nothing is asked of them."""
+        for one in self._ours():
+            yield server_of(one.labels)
+
+    def server(self, name: str) -> Server:
+        """A server as its labels have it."""
+        return server_of(self._required(name).labels)
+
     def has(self, name: str) -> bool:
         """Whether there is a server of this name, running or not."""
         one = self._containers.container(name)
@@ -207,9 +261,17 @@ class ContainerServers:
         if self.is_running(name):
             raise UsageError(f"{name} is running", hint=f"nimctl stop {name}")
         self._containers.remove(name)
+        self.forget_aside(name)
 
-    def _ours(self) -> tuple[Container, ...]:
-        return self._containers.containers({HOME_LABEL: self._home})
+    def forget_aside(self, name: str) -> None:
+        """Remove what was set aside for a server, if anything was."""
+        if self._containers.container(f"{name}{_ASIDE}"):
+            self._containers.remove(f"{name}{_ASIDE}")
+
+    def _ours(self) -> list[Container]:
+        found = self._containers.containers({HOME_LABEL: self._home})
+        # Without what was set aside: another stands for it.
+        return [one for one in found if one.name == one.labels[NAME_LABEL]]
 
     def _is_ours(self, one: Container) -> bool:
         return one.labels.get(HOME_LABEL) == self._home
@@ -235,6 +297,7 @@ class ContainerServers:
             backend=server.backend,
             profile=server.profile,
             reason=server.reason or None,
+            group=server.group,
             url=server.url,
             state=word,
             container=one.id[:12],
@@ -279,11 +342,4 @@ def _make_writable(spec: ContainerSpec) -> None:
     for mount in spec.mounts:
         if not mount.read_only:
             Path(mount.source).mkdir(parents=True, exist_ok=True)
-            _give_to(spec.user, Path(mount.source))
-
-
-def _give_to(user: str | None, path: Path) -> None:
-    """Make a path the container's user's, which only root can and only root has to."""
-    uid, _, gid = (user or "").partition(":")
-    if uid.isdigit() and os.geteuid() == 0:
-        os.chown(path, int(uid), int(gid or uid))
+            keyfiles.give_to(spec.user, Path(mount.source))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, Us
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Launch
 from nimctl.core.reports import ServerReport
+from nimctl.core.router import ROUTER
 from nimctl.core.servers import Server
 from nimctl.core.usage import Load
 from nimctl.core.value import Value
@@ -103,7 +105,6 @@ class EmbeddedServers:
                     hint=f"nimctl logs {step.server.name}",
                 )
             if health.answers(step.server.url, step.server.health_path, _PROBE_S):
-                self._let_go(step.server.name)
                 return
             if time.monotonic() > deadline:
                 self.stop(step.server.name)
@@ -115,9 +116,10 @@ class EmbeddedServers:
             time.sleep(pause)
             pause = min(pause * 1.2, _SLOWEST_POLL_S)
 
-    def _let_go(self, name: str) -> None:
-        if name in self._detached:
-            # It lives on without this process; Popen would warn of that when it is deleted.
+    def let_go(self) -> None:
+        """Leave detached servers to themselves: they live on without this process."""
+        for name in self._detached & self._children.keys():
+            # Popen would warn of that when it is deleted.
             self._children.pop(name).returncode = 0
 
     def wait(self, name: str) -> None:
@@ -137,9 +139,11 @@ class EmbeddedServers:
         """Stop a server, requests in flight finished; False when it had to be killed."""
         state = self._state(name)
         child = self._children.get(name)
+        # HAProxy takes this for: no new connections, and those that are open are finished.
+        asking = signal.SIGUSR1 if state.launch.server.backend == ROUTER else signal.SIGTERM
         if child is None:
-            return terminate(state.process, grace_s)
-        child.terminate()
+            return terminate(state.process, grace_s, asking)
+        child.send_signal(asking)
         try:
             child.wait(grace_s)
         except subprocess.TimeoutExpired:
@@ -174,6 +178,15 @@ class EmbeddedServers:
         """Every server, by name, also those that have ended."""
         for name, state in self._states():
             yield self._report(name, state)
+
+    def servers(self) -> Iterator[Server]:
+        """Every server as it was launched; nothing is asked of them."""
+        for _, state in self._states():
+            yield state.launch.server
+
+    def server(self, name: str) -> Server:
+        """A server as it was launched."""
+        return self._state(name).launch.server
 
     def names(self) -> list[str]:
         """Every server's name, also of those that have ended."""
@@ -236,6 +249,7 @@ class EmbeddedServers:
             reference=server.reference,
             backend=server.backend,
             profile=server.profile,
+            group=server.group,
             url=server.url,
             state=word,
             pid=state.process.pid,
@@ -263,6 +277,4 @@ def _answering(server: Server) -> str:
 def _describe(status: int) -> str:
     if status >= 0:
         return f"exit status {status}"
-    import signal  # noqa: PLC0415 - names a rare failure
-
     return f"killed by {signal.Signals(-status).name}"

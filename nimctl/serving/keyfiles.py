@@ -17,3 +17,10 @@ def write(path: Path, secret: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secret + "\n")
+
+
+def give_to(user: str | None, path: Path) -> None:
+    """Make a path the container's user's, which only root can and only root has to."""
+    uid, _, gid = (user or "").partition(":")
+    if uid.isdigit() and os.geteuid() == 0:
+        os.chown(path, int(uid), int(gid or uid))

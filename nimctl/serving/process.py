@@ -33,11 +33,11 @@ def is_alive(process: ProcessId) -> bool:
     return process.started is None or _start_ticks(process.pid) == process.started
 
 
-def terminate(process: ProcessId, grace_s: float) -> bool:
-    """Send SIGTERM, and SIGKILL after `grace_s` seconds; True when it ended by itself."""
+def terminate(process: ProcessId, grace_s: float, asking: signal.Signals) -> bool:
+    """Send the signal that asks it to end, SIGKILL after `grace_s`; True if it ended by itself."""
     if not is_alive(process):
         return True
-    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, asking)
     deadline = time.monotonic() + grace_s
     while time.monotonic() < deadline:
         if not is_alive(process):

@@ -16,7 +16,9 @@ from nimctl.serving import keyfiles
 
 _BACKEND = "replicas"
 _TIMEOUT_S = 5.0
-_POLL_S = 0.1
+_POLL_S = 0.05
+# Checks come every second.
+_CHECKED_S = 15.0
 
 
 def configure(step: Configure) -> None:
@@ -26,12 +28,19 @@ def configure(step: Configure) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if step.api_key_file and step.generate_api_key:
         keyfiles.generate(Path(step.api_key_file))
+    made = [Path(router.config_file)]
     if step.api_key_file:
         keys = Path(step.api_key_file).read_text(encoding="utf-8").split()
         digests = (hashlib.sha256(key.encode()).hexdigest() for key in keys)
-        keyfiles.write(Path(router.hashes_file), "\n".join(digests))
+        made.append(Path(router.hashes_file))
+        keyfiles.write(made[-1], "\n".join(digests))
+    if router.certificate:
+        made.append(Path(router.certificate_file))
+        keyfiles.write(made[-1], Path(router.certificate).read_text(encoding="ascii"))
     Path(router.config_file).write_text(haproxy_config(router), encoding="utf-8")
     Path(router.socket).unlink(missing_ok=True)
+    for path in made:
+        keyfiles.give_to(step.user, path)
 
 
 def drain(router_socket: Path, replica: str, timeout_s: float) -> None:
@@ -53,17 +62,20 @@ def drain(router_socket: Path, replica: str, timeout_s: float) -> None:
 
 
 def admit(router_socket: Path, replica: str) -> None:
-    """Send a replica requests again, once its health check has succeeded.
+    """Send a replica requests again, and wait until its health check has succeeded.
 
     Raises:
+        DeadlineError: It has not, after several checks.
         NetworkError: The router does not answer.
     """
     _command(router_socket, f"set server {_BACKEND}/{replica} state ready")
-
-
-def is_up(router_socket: Path, replica: str) -> bool:
-    """Whether the router finds a replica healthy."""
-    return _row(router_socket, replica).get("status", "").startswith("UP")
+    deadline = time.monotonic() + _CHECKED_S
+    while not _row(router_socket, replica).get("status", "").startswith("UP"):
+        if time.monotonic() > deadline:
+            raise DeadlineError(
+                f"the router finds {replica} not healthy", hint=f"nimctl logs {replica}"
+            )
+        time.sleep(_POLL_S)
 
 
 def _requests(router_socket: Path, replica: str) -> int:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nimctl.core.errors import (
@@ -53,6 +53,12 @@ class Servers:
         else:
             self._embedded.wait_ready(step)
 
+    def let_go(self) -> None:
+        """Leave what was launched to itself: from now on `stop_launched` does not touch it."""
+        self._embedded.let_go()
+        if self._made:
+            self._made.let_go()
+
     def stop_launched(self) -> None:
         """Stop what this process launched and has not let go; never a server of another."""
         self._embedded.stop_launched()
@@ -78,6 +84,20 @@ class Servers:
         """Every server's name, also of those that have ended; nothing is asked of them."""
         containers = self._reached()
         return [*self._embedded.names(), *(containers.names() if containers else ())]
+
+    def servers(self) -> Iterator[Server]:
+        """Every server as it was launched; nothing is asked of them."""
+        yield from self._embedded.servers()
+        if containers := self._reached():
+            yield from containers.servers()
+
+    def server(self, name: str) -> Server:
+        """A server as it was launched.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        return self._owner(name).server(name)
 
     def is_running(self, name: str) -> bool:
         """Tell whether a server runs."""
@@ -114,6 +134,19 @@ class Servers:
         if isinstance(owner, ContainerServers):
             self._in_containers.add(name)
         return owner.restart(name, grace_s)
+
+    def check_ended(self, names: Iterable[str]) -> None:
+        """Refuse to go on while one of these runs.
+
+        Raises:
+            UsageError: One does.
+        """
+        running = [name for name in names if self.is_running(name)]
+        if running:
+            raise UsageError(
+                f"{', '.join(running)} {'is' if len(running) == 1 else 'are'} running",
+                hint=f"nimctl stop {' '.join(running)}",
+            )
 
     def remove(self, name: str) -> None:
         """Forget a stopped server and its log.

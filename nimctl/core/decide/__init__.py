@@ -13,10 +13,13 @@ from nimctl.core.decide.container import (
 from nimctl.core.decide.embedded import plan_embedded
 from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
 from nimctl.core.decide.reach import reachable
+from nimctl.core.decide.replicas import ROUTER_IMAGE
 from nimctl.core.decide.serving import server_name
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
+from nimctl.core.decide.update import plan_update, updated_request
 
 __all__ = [
+    "ROUTER_IMAGE",
     "Surroundings",
     "Target",
     "fetch_step",
@@ -27,8 +30,10 @@ __all__ = [
     "plan_image",
     "plan_opening",
     "plan_pull",
+    "plan_update",
     "reachable",
     "recipe_for",
     "runs_in_container",
     "server_name",
+    "updated_request",
 ]

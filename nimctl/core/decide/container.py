@@ -17,6 +17,8 @@ from nimctl.core.decide.serving import (
     check_fit,
     deadline_s,
     describe_server,
+    key_notes,
+    request_labels,
     server_name,
     url_at,
     url_of,
@@ -29,8 +31,9 @@ from nimctl.core.machine import ContainerEngine
 from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
 from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step, Write
 from nimctl.core.requests import IN_CONTAINERS, ServeRequest
+from nimctl.core.router import ROUTER
 from nimctl.core.servers import Readiness, Server
-from nimctl.core.serving import BACKENDS, Serving, container
+from nimctl.core.serving import BACKENDS, Serving, container, with_labels
 from nimctl.core.unlisted import gguf_file
 from nimctl.core.value import Value
 
@@ -40,13 +43,22 @@ _START_S = 120.0
 _MEMORY_SHARE = 0.9
 
 
-class Made(Value):
+class Shared(Value):
     """What all replicas of a plan have in common."""
 
     image: str
     keys: Keys
     adapters: Adapters
     group: str | None
+
+
+class Prepared(Value):
+    """What has to be there first, then each replica's container and what to wait for."""
+
+    steps: tuple[Step, ...]
+    launches: tuple[LaunchContainer, ...]
+    waits: tuple[Await, ...]
+    notes: tuple[str, ...]
 
 
 def plan_container(request: ServeRequest, target: Target, around: Surroundings) -> Plan:
@@ -59,36 +71,76 @@ def plan_container(request: ServeRequest, target: Target, around: Surroundings) 
         UsageError: The name is taken, or an option does not go with the backend.
         DiskFullError: The files or the engine do not fit.
     """
-    check_fit(target)
-    engine = _container_engine(target, around)
-    _check_devices(target, engine)
+    _check_machine(target, around)
     name = server_name(request, around.running)
+    keys = api_keys(request, around, name)
+    if not needs_router(request, target, keys):
+        places = slots(request, target, around, name, routed=False)
+        made = prepared(request, target, around, places, keys=keys)
+        return Plan(steps=(*made.steps, *made.launches, *made.waits), notes=made.notes)
+    places = slots(request, target, around, name, routed=True)
+    # The router has checked keys before a request reaches a replica.
+    made = prepared(request, target, around, places, keys=NO_KEYS, group=name)
+    pull, router = router_steps(
+        request,
+        around,
+        server=_router_server(request, target, around, name, keys),
+        replicas=tuple(launch.server for launch in made.launches),
+        keys=keys,
+    )
+    return Plan(
+        steps=(*pull, *made.steps, *made.launches, *made.waits, *router),
+        notes=(*made.notes, *key_notes(keys)),
+    )
+
+
+def prepared(
+    request: ServeRequest,
+    target: Target,
+    around: Surroundings,
+    places: tuple[Slot, ...],
+    *,
+    keys: Keys,
+    group: str | None = None,
+) -> Prepared:
+    """Image, files and engine, and the containers that run in these places.
+
+    Raises:
+        ContainerEngineError: There is no container engine, or it has no GPUs to give.
+        HardwareError: The machine cannot run the profile, or not its image.
+        NotFoundError: The image is not there and may not be pulled.
+        UsageError: An option does not go with the backend.
+        DiskFullError: The files or the engine do not fit.
+    """
+    engine = _check_machine(target, around)
     image = request.image or image_of(target)
     pull = tuple(_pull(request, image, engine, around))
-    keys = api_keys(request, around, name)
-    routed = needs_router(request, target, keys)
-    places = slots(request, target, around, name, routed=routed)
     if target.artifact.files:
         check_room(target, around)
     build, note = engine_steps(target, around) if target.artifact.files else ((), "")
     adapters = checked_adapters(target, around, engine=_engine(target, around))
-    made = Made(
-        image=image,
-        # The router has checked them before a request reaches a replica.
-        keys=NO_KEYS if routed else keys,
-        adapters=adapters,
-        group=name if routed else None,
-    )
-    launches = tuple(_launch(request, target, around, slot, made) for slot in places)
-    waits = (_await(request, target, launch) for launch in launches)
+    shared = Shared(image=image, keys=keys, adapters=adapters, group=group)
+    launches = tuple(_launch(request, target, around, slot, shared) for slot in places)
     files = tuple(prepare(target, around)) if target.artifact.files else target.bring
     options = (_options(slot.name, around, adapters) for slot in places if adapters.options)
-    steps: tuple[Step, ...] = (*pull, *files, *build, *options, *launches, *waits)
-    if routed:
-        server = _router_server(request, target, around, name, keys)
-        steps += router_steps(request, target, around, server=server, replicas=places, keys=keys)
-    notes = (note or _chosen(target), *_notes(launches, places, keys, around), *adapters.notes)
-    return Plan(steps=steps, notes=notes)
+    return Prepared(
+        steps=(*pull, *files, *build, *options),
+        launches=launches,
+        waits=tuple(_await(request, target, launch) for launch in launches),
+        notes=(
+            note or _chosen(target),
+            *_notes(launches, places, around),
+            *key_notes(keys),
+            *adapters.notes,
+        ),
+    )
+
+
+def _check_machine(target: Target, around: Surroundings) -> ContainerEngine:
+    check_fit(target)
+    engine = _container_engine(target, around)
+    _check_devices(target, engine)
+    return engine
 
 
 def _router_server(
@@ -103,28 +155,29 @@ def _router_server(
         health_path="/v1/health/ready",
         metrics_path="/router/metrics",
     )
-    return msgspec.structs.replace(server, backend="router")
+    return msgspec.structs.replace(server, backend=ROUTER)
 
 
 def _launch(
-    request: ServeRequest, target: Target, around: Surroundings, slot: Slot, made: Made
+    request: ServeRequest, target: Target, around: Surroundings, slot: Slot, shared: Shared
 ) -> LaunchContainer:
-    serving = _serving(request, target, around, slot, made)
+    serving = _serving(request, target, around, slot, shared)
     backend = BACKENDS[serving.profile.backend]
+    nim = target.nim if backend.name == "nim" else None
     server = describe_server(
         target,
         around,
         name=slot.name,
         url=url_at(slot.address, slot.port, tls=False),
-        keys=made.keys,
-        health_path=target.nim.health_path if target.nim else backend.health_path,
+        keys=shared.keys,
+        health_path=nim.health_path if nim else backend.health_path,
         metrics_path=backend.metrics_path,
     )
     return LaunchContainer(
-        server=msgspec.structs.replace(server, group=made.group),
-        container=container(serving),
+        server=msgspec.structs.replace(server, group=shared.group),
+        container=with_labels(container(serving), request_labels(request) if shared.group else {}),
         detach=request.detach,
-        generate_api_key=made.keys.generate,
+        generate_api_key=shared.keys.generate,
         registry_key_file=serving.key_file,
     )
 
@@ -235,7 +288,7 @@ def _check_devices(target: Target, engine: ContainerEngine) -> None:
 
 
 def _serving(
-    request: ServeRequest, target: Target, around: Surroundings, slot: Slot, made: Made
+    request: ServeRequest, target: Target, around: Surroundings, slot: Slot, shared: Shared
 ) -> Serving:
     profile = target.candidate.profile
     engine = around.host.container_engine
@@ -246,7 +299,7 @@ def _serving(
         name=slot.name,
         model=target.model,
         profile=profile,
-        image=made.image,
+        image=shared.image,
         port=slot.port,
         address=slot.address,
         checkpoint=_checkpoint(target, around),
@@ -254,7 +307,7 @@ def _serving(
         cache=around.nim_cache if profile.backend == "nim" else None,
         downloads=downloads,
         key_file=str(around.layout.server(slot.name) / "registry-key") if needs_key else None,
-        api_key_file=made.keys.file,
+        api_key_file=shared.keys.file,
         chat_template=request.chat_template,
         nim=target.nim,
         nim_profile=profile.entry.id if profile.entry else None,
@@ -267,8 +320,8 @@ def _serving(
         user=around.user,
         capacity=_capacity(request, target, around),
         threads=request.threads or decoding_threads(weights(target), around.host.cpu.cores),
-        options_file=_options_file(slot.name, around) if made.adapters.options else None,
-        adapters=made.adapters.checked,
+        options_file=_options_file(slot.name, around) if shared.adapters.options else None,
+        adapters=shared.adapters.checked,
         environment=request.environment,
         arguments=request.engine_arguments,
         network=OFFLINE_NETWORK if request.offline else "bridge",
@@ -325,7 +378,6 @@ def _chosen(target: Target) -> str:
 def _notes(
     launches: tuple[LaunchContainer, ...],
     places: tuple[Slot, ...],
-    keys: Keys,
     around: Surroundings,
 ) -> Iterator[str]:
     if around.offer and around.offer.size:
@@ -334,5 +386,3 @@ def _notes(
         names = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in place.gpus)
         who = f"{place.name}: " if launch.server.group else ""
         yield f"{who}{launch.container.image} on " + (f"GPU {names}" if names else "the CPU")
-    if keys.generate:
-        yield f"reachable from other machines, so an API key is required: {keys.file}"

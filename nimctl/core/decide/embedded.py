@@ -8,10 +8,12 @@ from nimctl.core.decide.adapters import checked_adapters
 from nimctl.core.decide.build import check_runtime, engine_steps
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.serving import (
+    Keys,
     api_keys,
     check_fit,
     deadline_s,
     describe_server,
+    key_notes,
     server_name,
     url_of,
 )
@@ -110,6 +112,4 @@ def _host_notes(around: Surroundings, launch: Launch) -> Iterator[str]:
         yield f"WARNING: serving on the CPU; {host.gpus[0].name} is not used by llama_cpp"
     else:
         yield f"serving on the CPU ({host.cpu.model}): no NVIDIA GPU found"
-    if launch.generate_api_key:
-        key_file = launch.server.api_key_file
-        yield f"reachable from other machines, so an API key is required: {key_file}"
+    yield from key_notes(Keys(file=launch.server.api_key_file, generate=launch.generate_api_key))

@@ -1,22 +1,26 @@
 """Replicas of one model, and the router in front of them."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from nimctl.core.containers import ContainerSpec, Mount
 from nimctl.core.decide.serving import Keys
 from nimctl.core.decide.target import Surroundings, Target
 from nimctl.core.devices import assign
-from nimctl.core.errors import HardwareError, UsageError
+from nimctl.core.errors import HardwareError, NotFoundError, UsageError
 from nimctl.core.machine import Gpu
-from nimctl.core.plan import Await, Configure, Launch, LaunchContainer, Step
+from nimctl.core.plan import Await, Configure, Launch, LaunchContainer, PullImage, Step
 from nimctl.core.requests import ServeRequest
 from nimctl.core.router import Replica, Router
 from nimctl.core.servers import Server
 from nimctl.core.serving import BACKENDS
 from nimctl.core.value import Value
 
-# Docker's official image: https://hub.docker.com/_/haproxy. Its user may bind what is published.
+# Docker's official image: https://hub.docker.com/_/haproxy. Its STOPSIGNAL is SIGUSR1, on which
+# HAProxy finishes what is open; so does nimctl with the program.
 ROUTER_IMAGE = "haproxy:lts"
+# Master and worker, in the foreground.
+_COMMAND = ("-W", "-db", "-f")
 _ROUTER_START_S = 30.0
 
 
@@ -57,52 +61,76 @@ def slots(
 
 def router_steps(
     request: ServeRequest,
-    target: Target,
     around: Surroundings,
     *,
     server: Server,
-    replicas: tuple[Slot, ...],
+    replicas: tuple[Server, ...],
     keys: Keys,
-) -> tuple[Step, ...]:
-    """Configure the router, start it as a process or a container, wait for it."""
+) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """What the router needs first, then how it is configured, started and waited for.
+
+    Raises:
+        NotFoundError: There is neither the program nor its image, and this may not be pulled.
+    """
     router = Router(
         name=server.name,
         directory=str(around.layout.router(server.name)),
         address=request.host,
         port=around.port,
-        replicas=tuple(Replica(name=one.name, port=one.port) for one in replicas),
-        health_path=BACKENDS[target.candidate.profile.backend].health_path,
+        replicas=tuple(
+            Replica(name=one.name, port=urlsplit(one.url).port or 0) for one in replicas
+        ),
+        health_path=replicas[0].health_path,
         checks_keys=keys.file is not None,
         certificate=request.certificate,
         max_requests=request.max_num_seqs,
     )
-    configure = Configure(router=router, api_key_file=keys.file, generate_api_key=keys.generate)
+    # What the engine starts again after a boot finds its router only if that is started again too.
+    in_container = around.haproxy is None or request.restarts
+    configure = Configure(
+        router=router,
+        api_key_file=keys.file,
+        generate_api_key=keys.generate,
+        user=around.user if in_container else None,
+    )
+    launch: Launch | LaunchContainer
+    if in_container:
+        launch = _in_container(router, server, request, around)
+    else:
+        argv = (around.haproxy or "haproxy", *_COMMAND, router.config_file)
+        launch = Launch(server=server, argv=argv, detach=request.detach, is_ours=False)
     ready = Await(server=server, timeout_s=_ROUTER_START_S)
-    return (configure, _launch(router, server, request, around), ready)
+    return tuple(_pull(request, around)) if in_container else (), (configure, launch, ready)
 
 
-def _launch(
+def _in_container(
     router: Router, server: Server, request: ServeRequest, around: Surroundings
-) -> Launch | LaunchContainer:
-    command = ("-W", "-db", "-f", router.config_file)
-    if around.haproxy:
-        argv = (around.haproxy, *command)
-        return Launch(server=server, argv=argv, detach=request.detach, is_ours=False)
-    files = [Mount(source=router.directory, target=router.directory, read_only=False)]
-    if router.certificate:
-        files.append(Mount(source=router.certificate, target=router.certificate))
+) -> LaunchContainer:
     spec = ContainerSpec(
         name=server.name,
         image=ROUTER_IMAGE,
         entrypoint=("haproxy",),
-        command=command,
-        mounts=tuple(files),
+        command=(*_COMMAND, router.config_file),
+        mounts=(Mount(source=router.directory, target=router.directory, read_only=False),),
         # The replicas are published on loopback, where only the host's own network finds them.
         network="host",
         user=around.user,
         restart="unless-stopped" if request.restarts else "no",
     )
     return LaunchContainer(server=server, container=spec, detach=request.detach)
+
+
+def _pull(request: ServeRequest, around: Surroundings) -> Iterator[Step]:
+    engine = around.host.container_engine
+    if around.has_router_image or engine is None:
+        return
+    if not request.may_pull:
+        raise NotFoundError(
+            f"neither the program haproxy nor the image {ROUTER_IMAGE} is here",
+            cause="--offline is given" if request.offline else "--pull never is given",
+            hint=f"apt-get install haproxy, or docker pull {ROUTER_IMAGE}",
+        )
+    yield PullImage(image=ROUTER_IMAGE, platform=f"linux/{engine.architecture}")
 
 
 def _groups(target: Target, around: Surroundings, count: int | None) -> Iterator[tuple[Gpu, ...]]:

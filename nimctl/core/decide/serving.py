@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from nimctl.core.decide.target import Surroundings, Target, weights
 from nimctl.core.errors import HardwareError, UsageError
 from nimctl.core.profile import Fit
 from nimctl.core.requests import ServeRequest
-from nimctl.core.servers import Server
+from nimctl.core.servers import REQUEST_LABEL, Server
 from nimctl.core.value import Value
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -51,6 +53,24 @@ def api_keys(request: ServeRequest, around: Surroundings, name: str) -> Keys:
     generate = exposed and request.auth and request.api_key_file is None
     made = str(around.layout.server(name) / "api-key")
     return Keys(file=made if generate else request.api_key_file, generate=generate)
+
+
+def key_notes(keys: Keys) -> tuple[str, ...]:
+    """What to say of the keys."""
+    if not keys.generate:
+        return ()
+    return (f"reachable from other machines, so an API key is required: {keys.file}",)
+
+
+def request_labels(request: ServeRequest) -> dict[str, str]:
+    """The request as a label; of its variables only the names, as values may be secret."""
+    named = msgspec.structs.replace(request, environment=dict.fromkeys(request.environment, ""))
+    said = {
+        field.name: value
+        for field in msgspec.structs.fields(named)
+        if (value := getattr(named, field.name)) != field.default
+    }
+    return {REQUEST_LABEL: msgspec.json.encode(said).decode()}
 
 
 def describe_server(

@@ -41,8 +41,8 @@ class Surroundings(Value):
     `offer` is what its registry has, if that could be asked. `user` is UID:GID of who
     runs nimctl. `adapters` were read for the request. `has_registry_key` tells whether NGC's key
     is there. `replica_ports` can be had on loopback, as many as there could be replicas; `haproxy`
-    is the program, None where it is not installed. `idle_gpus` says why the machine's GPUs cannot
-    be used.
+    is the program, None where it is not installed. `has_router_image` tells that the
+    engine has what stands in for it. `idle_gpus` says why the machine's GPUs cannot be used.
     """
 
     host: Host
@@ -60,6 +60,7 @@ class Surroundings(Value):
     adapters: tuple[AdapterFacts, ...] = ()
     replica_ports: tuple[int, ...] = ()
     haproxy: str | None = None
+    has_router_image: bool = False
     idle_gpus: str | None = None
 
 

@@ -116,6 +116,11 @@ class DockerEngine:
                 return None
         return spec_of(found, self.image(str(found["Image"])))
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a container another name."""
+        with translated(f"renaming {name}", self._where):
+            self._client.rename(name, new)
+
     def containers(self, labels: Mapping[str, str | None]) -> tuple[Container, ...]:
         """Containers that carry these labels."""
         wanted = [key if value is None else f"{key}={value}" for key, value in labels.items()]

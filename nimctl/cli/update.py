@@ -1,0 +1,98 @@
+"""`nimctl update`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nimctl.cli.options import complete_server, dry_run_option, offline_option, output_options
+
+if TYPE_CHECKING:
+    from nimctl.cli.render import Output
+    from nimctl.settings import Settings
+
+
+@click.command(
+    "update",
+    help="""Replace a router's replicas, one after another.
+
+Each is drained first, and the router sends requests to the others meanwhile, so that none fails. A
+new replica that does not get ready gives way to the old one, and the update ends there.""",
+)
+@click.argument("name", metavar="NAME", shell_complete=complete_server)
+@click.option("--image", metavar="IMAGE", help="The image of the new replicas.")
+@click.option("--profile", metavar="NAME", help="Their profile: its name or id.")
+@click.option(
+    "-e",
+    "--env",
+    "environment",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="A variable added; without a value, the caller's.",
+)
+@click.option(
+    "--pull",
+    type=click.Choice(["missing", "always", "never"]),
+    default="missing",
+    show_default=True,
+    help="When the image is pulled.",
+)
+@click.option(
+    "--drain-timeout",
+    "drain_s",
+    type=click.FloatRange(min=0),
+    default=300,
+    show_default=True,
+    help="Seconds for the requests of a replica.",
+)
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), help="Seconds to be ready.")
+@offline_option
+@dry_run_option
+@output_options
+@click.pass_obj
+def command(
+    settings: "Settings",
+    /,
+    name: str,
+    *,
+    environment: tuple[str, ...],
+    offline: bool,
+    dry_run: bool,
+    output: "Output",
+    **options: object,
+) -> None:
+    """Plan, then replace."""
+    import msgspec
+
+    from nimctl import api, execute
+    from nimctl.cli.dry_run import show
+    from nimctl.cli.opening import planned_through
+    from nimctl.core.plan import Replace
+    from nimctl.core.reports import UpdateReport
+    from nimctl.core.requests import UpdateRequest, read_variables
+    from nimctl.tools import Tools
+
+    fields = {
+        "name": name,
+        "environment": read_variables(environment, settings.variables),
+        "offline": offline,
+        **options,
+    }
+    update = msgspec.convert(fields, UpdateRequest)
+    with Tools(settings, offline=offline) as tools:
+        plan = api.plan_update(update, tools)
+        if dry_run:
+            show(plan, tools, output)
+            return
+        plan = planned_through(plan, lambda: api.plan_update(update, tools), tools, output)
+        for note in plan.notes:
+            output.note(note)
+        with output.progress() as progress:
+            execute.run(plan, tools, progress)
+        report = UpdateReport(
+            server=tools.servers.find(name),
+            replaced=tuple(
+                step.launch.server.name for step in plan.steps if isinstance(step, Replace)
+            ),
+            notes=plan.notes,
+        )
+    output.data(report, lambda: report.replaced)

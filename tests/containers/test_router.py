@@ -1,0 +1,390 @@
+"""Replicas behind a router, under clients that go on asking."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import openai
+import pytest
+from conftest import Result, words
+from docker_cli import RUN, docker
+from haproxy_image import REFERENCE as HAPROXY
+from haproxy_image import make_haproxy_image
+from streams import Clients, read_stream
+
+ROOT = Path(__file__).parent.parent.parent
+CPU_IMAGE = "nimctl/llama-cpp:latest"
+CLIENTS = 48
+SERVE = ("--container", "--max-num-seqs", "16", "--threads", "1", "--port", "auto")
+PROMPT = "The capital of France is called"
+
+
+def nimctl(environ: dict[str, str], *argv: str | Path) -> Result:
+    """The command in a process of its own: what it starts outlives the test that asked for it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nimctl", *argv],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what must come; the limit is for a hung test only."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(condition)
+
+
+def status(url: str) -> int:
+    try:
+        with urlopen(url) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+
+
+class Group(NamedTuple):
+    """A router with its replicas: NAME-1, NAME-2, ..."""
+
+    environ: dict[str, str]
+    name: str
+    url: str
+
+    def replica(self, number: int) -> str:
+        return f"{self.name}-{number}"
+
+    def images(self) -> set[str]:
+        """The images of the replicas that run."""
+        listed = docker("ps", "--filter", f"label=dev.nimctl.group={self.name}", "-q").split()
+        return {docker("inspect", one, "--format", "{{.Config.Image}}") for one in listed}
+
+    def states(self) -> dict[str, str]:
+        servers = nimctl(self.environ, "ps", "--all", "--json").json["servers"]
+        found = {one["name"]: one["state"] for one in servers}
+        return {name: state for name, state in found.items() if name.startswith(self.name)}
+
+
+def serve(environ: dict[str, str], name: str, *options: str | Path) -> Group:
+    made = nimctl(environ, "serve", "capitals-demo", *SERVE, "-d", "-n", name, "--json", *options)
+    assert made.code == 0, made
+    return Group(environ, name, made.json["server"]["url"])
+
+
+@pytest.fixture(scope="module")
+def home(
+    docker_runs: None,  # noqa: ARG001 - it skips
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, str]]:
+    """A home that the tests of this module share: starting replicas takes seconds."""
+    if not docker("images", "--quiet", CPU_IMAGE):
+        subprocess.run([sys.executable, ROOT / "tools" / "cpu_image" / "build.py"], check=True)
+    # The path of the router's socket may have 107 bytes.
+    home = tmp_path_factory.mktemp("h")
+    yield {"HOME": str(home), "PATH": os.environ["PATH"], "NIMCTL_HOME": str(home / "n")}
+    mine = docker("ps", "--all", "--quiet", "--filter", f"name={RUN}").split()
+    if mine:
+        docker("rm", "--force", *mine)
+
+
+@pytest.fixture(scope="module")
+def group(home: dict[str, str]) -> Iterator[Group]:
+    """Three replicas of the demo model; each test leaves all three ready."""
+    made = serve(home, f"{RUN}-g", "--replicas", "3")
+    yield made
+    nimctl(home, "stop", made.name)
+
+
+def variant(name: str, text: str) -> str:
+    """An image like the real one, but for some lines of its recipe."""
+    reference = f"nimctl/llama-cpp:{RUN}-{name}"
+    recipe = f"FROM {CPU_IMAGE}\n{text}\n"
+    subprocess.run(
+        ["docker", "build", "--quiet", "--network", "none", "--tag", reference, "-"],
+        input=recipe.encode(),
+        check=True,
+        capture_output=True,
+    )
+    return reference
+
+
+@pytest.fixture(scope="module")
+def images(docker_runs: None) -> Iterator[dict[str, str]]:  # noqa: ARG001 - it skips
+    """One that works, one that ends at once, one that never gets ready."""
+    slow = "RUN mkdir -p /opt/slow && echo 'import time; time.sleep(600)' >/opt/slow/nimctl.py"
+    made = {
+        "next": variant("next", "LABEL next=1"),
+        "broken": variant("broken", "ENV PYTHONPATH=/nowhere"),
+        "slow": variant("slow", f"USER 0\n{slow}\nUSER 1000\nENV PYTHONPATH=/opt/slow"),
+    }
+    yield made
+    docker("rmi", "--force", *made.values())
+
+
+def test_a_drained_replica_loses_no_request_and_comes_back(group: Group) -> None:
+    clients = Clients(group.url, CLIENTS, requests=2, tokens=120)
+    clients.begun()
+    stopped = nimctl(group.environ, "stop", group.replica(2))
+    assert stopped.code == 0, stopped
+    streams = clients.results()
+    assert [one for one in streams if one.failure] == []
+    assert len(streams) == 2 * CLIENTS
+    assert {one.replica for one in streams} == {group.replica(number) for number in (1, 2, 3)}
+    assert group.states()[group.replica(2)] == "exited"
+    assert {read_stream(group.url, 1).replica for _ in range(8)} == {
+        group.replica(1),
+        group.replica(3),
+    }
+    assert nimctl(group.environ, "restart", group.replica(2)).code == 0
+    assert group.replica(2) in {read_stream(group.url, 1).replica for _ in range(12)}
+
+
+def test_a_killed_replica_fails_its_own_streams_and_no_other(group: Group) -> None:
+    clients = Clients(group.url, CLIENTS, tokens=200)
+    clients.begun()
+    docker("kill", group.replica(3))
+    streams = clients.results()
+    failed = [one for one in streams if one.failure]
+    assert {one.replica for one in failed} == {group.replica(3)}
+    assert len(streams) - len(failed) >= CLIENTS * 2 // 3
+    # What is asked for now is answered by the others.
+    after = [read_stream(group.url, 1) for _ in range(8)]
+    assert [one for one in after if one.failure or one.replica == group.replica(3)] == []
+    assert nimctl(group.environ, "restart", group.replica(3)).code == 0
+
+
+def test_an_update_replaces_each_replica_and_no_request_fails(
+    group: Group, images: dict[str, str]
+) -> None:
+    before = {name: docker("port", name) for name in map(group.replica, (1, 2, 3))}
+    clients = Clients(group.url, 6, requests=5000, tokens=100)
+    clients.begun()
+    done = nimctl(
+        group.environ, "update", group.name, "--image", images["next"], "-e", "MARK=7", "--json"
+    )
+    clients.stop()
+    assert [one for one in clients.results() if one.failure] == []
+    assert done.code == 0, done
+    assert done.json["replaced"] == [group.replica(number) for number in (1, 2, 3)]
+    assert group.images() == {images["next"]}
+    assert {name: docker("port", name) for name in before} == before
+    assert "MARK=7" in docker("inspect", group.replica(1), "--format", "{{.Config.Env}}")
+    label = docker("inspect", group.replica(1), "--format", "{{json .Config.Labels}}")
+    request = json.loads(json.loads(label)["dev.nimctl.request"])
+    assert request["environment"] == {"MARK": ""}
+
+
+def test_a_replica_that_does_not_start_gives_way_to_the_old_one(
+    group: Group, images: dict[str, str]
+) -> None:
+    before = group.images()
+    clients = Clients(group.url, 6, requests=5000, tokens=100)
+    clients.begun()
+    failed = nimctl(group.environ, "update", group.name, "--image", images["broken"])
+    clients.stop()
+    assert [one for one in clients.results() if one.failure] == []
+    assert failed.code == 10
+    words(failed, f"{group.replica(1)} was not replaced, and the old one serves again", "nimctl")
+    kept = failed.err.rpartition("log: ")[2].strip()
+    assert "No module named" in Path(kept).read_text()
+    assert group.images() == before
+    assert set(group.states().values()) == {"ready"}
+
+
+def test_what_cannot_be_updated_is_told_what_to_do(group: Group) -> None:
+    one = nimctl(group.environ, "update", group.replica(1))
+    assert one.code == 2
+    words(one, f"is one replica of {group.name}", f"nimctl update {group.name}")
+    assert nimctl(group.environ, "update", f"{group.name}-none").code == 3
+    other = nimctl(group.environ, "update", group.name, "--profile", "llama_cpp-f9")
+    assert other.code == 3
+    words(other, "there is no profile")
+
+
+def test_an_update_can_be_printed(group: Group) -> None:
+    printed = nimctl(group.environ, "update", group.name, "--dry-run").out.splitlines()
+    assert len([line for line in printed if line.startswith("docker run ")]) == 3
+    assert f"docker rename {group.replica(2)} {group.replica(2)}.old" in printed
+
+
+def test_a_group_is_one_thing_to_look_at(group: Group) -> None:
+    listed = nimctl(group.environ, "ps").out.splitlines()
+    mine = [line.partition(" capitals-demo")[0].rstrip() for line in listed if group.name in line]
+    assert mine == [group.name, *(f"  {group.replica(number)}" for number in (1, 2, 3))]
+    servers = nimctl(group.environ, "ps", "--json").json["servers"]
+    found = {one["name"]: one for one in servers}
+    assert found[group.name]["backend"] == "router"
+    assert found[group.replica(1)]["group"] == group.name
+    assert found[group.replica(1)]["requests_running"] == 0
+    assert found[group.name]["requests_running"] == 0
+    assert nimctl(group.environ, "logs", group.replica(1)).out
+    with urlopen(f"{group.url}/router/metrics") as answer:
+        metrics = answer.read().decode()
+    assert f'haproxy_server_status{{proxy="replicas",server="{group.replica(1)}"' in metrics
+    assert status(f"{group.url}/v1/health/ready") == 200
+    with openai.OpenAI(base_url=f"{group.url}/v1", api_key="none", max_retries=0) as client:
+        text = client.completions.create(model="capitals-demo", prompt=PROMPT, temperature=0)
+    assert text.choices[0].text == " Paris."
+
+
+def test_stopping_a_group_finishes_its_streams_and_leaves_nothing(group: Group) -> None:
+    own = serve(group.environ, f"{RUN}-s", "--replicas", "2")
+    clients = Clients(own.url, 12, tokens=200)
+    clients.begun()
+    refused = nimctl(own.environ, "rm", "--server", own.name)
+    assert refused.code == 2
+    words(refused, "running", "nimctl stop")
+    assert nimctl(own.environ, "stop", own.name).code == 0
+    assert [one for one in clients.results() if one.failure] == []
+    assert set(own.states().values()) == {"exited"}
+    assert nimctl(own.environ, "restart", own.name).code == 0
+    assert read_stream(own.url, 1).failure is None
+    assert nimctl(own.environ, "stop", own.name).code == 0
+    assert nimctl(own.environ, "rm", "--server", own.name).code == 0
+    assert own.states() == {}
+    assert docker("ps", "--all", "--quiet", "--filter", f"name={own.name}") == ""
+    assert not (Path(own.environ["NIMCTL_HOME"]) / "routers" / own.name).exists()
+
+
+def foreground(home: dict[str, str], name: str, *options: str) -> "subprocess.Popen[str]":
+    argv = ("serve", "capitals-demo", *SERVE, "-n", name, "--replicas", "2", *options)
+    return subprocess.Popen(
+        [sys.executable, "-m", "nimctl", *argv],
+        env=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def running(name: str) -> list[str]:
+    return docker("ps", "--filter", f"name={name}", "--format", "{{.Names}}").split()
+
+
+def test_ctrl_c_stops_router_and_replicas(home: dict[str, str]) -> None:
+    name = f"{RUN}-f"
+    with foreground(home, name) as child:
+        assert child.stdout is not None
+        url = child.stdout.readline().strip().removesuffix("/v1")
+        assert status(f"{url}/v1/health/ready") == 200
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert running(name) == []
+    with pytest.raises(OSError, match="refused"):
+        urlopen(f"{url}/v1/health/live")
+
+
+def test_ctrl_c_while_replicas_start_leaves_nothing_running(
+    home: dict[str, str], images: dict[str, str]
+) -> None:
+    name = f"{RUN}-c"
+    with foreground(home, name, "--image", images["slow"]) as child:
+        until(lambda: len(running(name)) == 2)
+        child.send_signal(signal.SIGINT)
+        child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert running(name) == []
+
+
+def test_a_replica_that_fails_takes_the_ready_ones_with_it(
+    home: dict[str, str], images: dict[str, str]
+) -> None:
+    name = f"{RUN}-x"
+    failed = nimctl(
+        home,
+        *("serve", "capitals-demo", *SERVE, "-d", "-n", name, "--replicas", "2"),
+        *("--image", images["broken"]),
+    )
+    assert failed.code == 10, failed
+    assert running(name) == []
+
+
+@pytest.fixture
+def haproxy_image(docker_runs: None) -> Iterator[None]:  # noqa: ARG001 - it skips
+    """The official image, or a stand-in for it."""
+    there = docker("images", "--quiet", HAPROXY)
+    if not there:
+        make_haproxy_image()
+    yield
+    if not there:
+        docker("rmi", "--force", HAPROXY)
+
+
+def curl(*argv: str) -> str:
+    done = subprocess.run(
+        ["curl", "--silent", "--insecure", "--max-time", "20", *argv],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.usefixtures("haproxy_image")
+def test_a_router_in_a_container_checks_keys_and_speaks_http_2(
+    home: dict[str, str], tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", "/CN=models.example"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    both = tmp_path / "both.pem"
+    both.touch(0o600)
+    both.write_text(certificate.read_text() + key.read_text())
+    keys = tmp_path / "keys"
+    keys.write_text("first-key\nsecond-key\n")
+    # What the engine starts again after a boot, it starts with its router: in a container.
+    own = serve(
+        home,
+        f"{RUN}-k",
+        *("--tls-cert", both, "--api-key-file", keys, "--restart", "unless-stopped"),
+    )
+    assert own.url.startswith("https://")
+    assert docker("inspect", own.name, "--format", "{{.Config.Image}}") == HAPROXY
+    hashes = Path(home["NIMCTL_HOME"]) / "routers" / own.name / "keys.sha256"
+    assert "first-key" not in hashes.read_text()
+    asked = json.dumps({"model": "capitals-demo", "prompt": PROMPT, "temperature": 0})
+    question = ("-H", "Content-Type: application/json", "-d", asked, f"{own.url}/v1/completions")
+    refused = curl("--http2", "-w", "\n%{http_code} %{http_version}", *question).splitlines()
+    assert refused[-1] == "401 2"
+    assert json.loads(refused[0])["error"]["code"] == "invalid_api_key"
+    for one in ("first-key", "second-key"):
+        allowed = curl("--http2", "-H", f"Authorization: Bearer {one}", *question)
+        assert json.loads(allowed)["choices"][0]["text"] == " Paris."
+    wrong = openai.OpenAI(
+        base_url=f"{own.url}/v1",
+        api_key="third-key",
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(verify=False),
+    )
+    with wrong, pytest.raises(openai.AuthenticationError, match="invalid api key"):
+        wrong.completions.create(model="capitals-demo", prompt=PROMPT)
+
+    def health(path: str) -> str:
+        return curl("-o", "/dev/null", "-w", "%{http_code}", f"{own.url}/v1/health/{path}")
+
+    assert (health("live"), health("ready")) == ("200", "200")
+    docker("stop", "--time", "1", own.replica(1))
+    until(lambda: health("ready") == "503")
+    assert health("live") == "200"
+    assert nimctl(home, "stop", own.name).code == 0
+    assert running(own.name) == []
