@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
@@ -90,11 +91,15 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run one command and return the exit code; every failure becomes words here."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    # Python has None for a stream that was closed before (`nimctl list >&-`).
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115 - as above
     try:
         with _sigterm_raises():
             return _run(arguments or ["--help"], environ)
-    except BrokenPipeError:
-        # The reader has gone (`nimctl list | head`); Python must not complain when it flushes.
+    except (BrokenPipeError, SystemExit):
+        # The reader has gone (`nimctl list | head`), of which click makes an exit with 1, its only
+        # one; Python must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except (KeyboardInterrupt, Terminated) as stop:

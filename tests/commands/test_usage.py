@@ -202,3 +202,16 @@ def test_a_wrong_request_without_a_hint_of_its_own_names_the_help_of_its_command
     result = run(*argv)
     assert result.code == 2
     assert result.err.splitlines()[-1] == f"hint: {hint}"
+
+
+@pytest.mark.parametrize("shell", ["nimctl list-profiles | true", "nimctl list-profiles >&- 2>&-"])
+def test_a_reader_that_has_gone_is_no_failure(shell: str, environ: dict[str, str]) -> None:
+    path = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell}"],
+        env={**environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
