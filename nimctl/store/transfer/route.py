@@ -25,7 +25,7 @@ class Route:
         self._location: Location | None = None
         self._behind_cache: Location | None = None
         self._redirected: str | None = None
-        self._relocations = 0
+        self._answered = 0
 
     @property
     def shown(self) -> str:
@@ -65,6 +65,7 @@ class Route:
             NotFoundError: The file is not there, also with a new location.
             NetworkError: The server answers something else that trying again does not change.
         """
+        relocations, answered = 0, self._answered
         while True:
             location, redirected_to = self.location, self._redirected
             tried = redirected_to or location.url
@@ -79,29 +80,40 @@ class Route:
                 case Refused(status):
                     raise refused(self._file.path, redacted(url), status)
                 case Expired(status):
-                    self._renew(location, redirected_to, url, status)
+                    if self._answered != answered:
+                        # Others got through: what was refused had been good, maybe only once.
+                        relocations, answered = 0, self._answered
+                    is_last = relocations == _MOST_RELOCATIONS
+                    relocations += self._renew(
+                        location, redirected_to, url, status, is_last=is_last
+                    )
                 case Moved():
                     raise AssertionError("the client follows redirects")
 
     def _remember(self, location: Location, url: str) -> None:
         with self._lock:
-            self._relocations = 0
+            self._answered += 1
             if location is self._location:
                 self._redirected = url if url != location.url else None
 
-    def _renew(self, tried: Location, redirected_to: str | None, url: str, status: int) -> None:
-        """Forget the old redirect, or else ask the registry again; give up if that is no use."""
+    def _renew(
+        self, tried: Location, redirected_to: str | None, url: str, status: int, *, is_last: bool
+    ) -> bool:
+        """Forget the old redirect, or else ask the registry again; give up if that is no use.
+
+        Returns whether the registry was asked.
+        """
         with self._lock:
             if tried is not self._location:
-                return  # another worker was faster
+                return False  # another worker was faster
             if redirected_to is not None:
                 if self._redirected == redirected_to:
                     self._redirected = None
-                return
-            self._relocations += 1
+                return False
             new = self._locate(self._file)
             # The same location may still redirect elsewhere now.
             is_no_use = new == tried and url == tried.url
-            if is_no_use or self._relocations > _MOST_RELOCATIONS:
+            if is_no_use or is_last:
                 raise refused(self._file.path, redacted(url), status)
             self._location = new
+            return True
