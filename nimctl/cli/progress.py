@@ -13,6 +13,10 @@ from nimctl.core.events import Event, Finished, Noted, Progressed, Reached, Star
 if TYPE_CHECKING:
     import rich.progress
 
+# A bar, `100.0/200.0 MiB`, `100.0 MiB/s`, `0:00:00`, and a space before each.
+_BAR_COLUMNS = 14
+_FIGURES_COLUMNS = _BAR_COLUMNS + 15 + 11 + 7 + 4
+_SHORTEST_NAME = 12
 _LINE_INTERVAL_S = 10.0
 # Of a model's files the weights are worth a line of their own.
 _SMALL_BYTES = 16 * 2**20
@@ -194,6 +198,7 @@ class Bars(Silence):
             # Imported late: a run that moves no bytes, such as `serve` of a pulled model, has none.
             from rich import progress as rich_progress
             from rich.console import Console
+            from rich.table import Column
 
             class Rate(rich_progress.ProgressColumn):
                 """Bytes a second in the units of all other output; rich's own counts in 1000s."""
@@ -201,13 +206,22 @@ class Bars(Silence):
                 def render(self, task: rich_progress.Task) -> str:
                     return f"{size(round(task.finished_speed or task.speed or 0))}/s"
 
+            console = Console(file=self._stream)
             self._bars = rich_progress.Progress(
-                rich_progress.TextColumn("{task.description}"),
-                rich_progress.BarColumn(),
-                rich_progress.DownloadColumn(binary_units=True),
-                Rate(),
-                rich_progress.TimeRemainingColumn(),
-                console=Console(file=self._stream),
+                # A narrow screen cuts the name; figures stay whole, each bar on one line.
+                rich_progress.TextColumn(
+                    "{task.description}",
+                    table_column=Column(
+                        no_wrap=True,
+                        overflow="ellipsis",
+                        max_width=max(_SHORTEST_NAME, console.width - _FIGURES_COLUMNS),
+                    ),
+                ),
+                rich_progress.BarColumn(_BAR_COLUMNS),
+                rich_progress.DownloadColumn(binary_units=True, table_column=Column(no_wrap=True)),
+                Rate(table_column=Column(no_wrap=True)),
+                rich_progress.TimeRemainingColumn(table_column=Column(no_wrap=True)),
+                console=console,
             )
             self._bars.start()
         return self._bars
