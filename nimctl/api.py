@@ -6,12 +6,14 @@ from pathlib import Path
 
 import msgspec
 
+from nimctl import builders
 from nimctl.core import checkpoint, decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
 from nimctl.core.errors import NotFoundError, UsageError, VerificationError
 from nimctl.core.facts import Artifact, Inventory, carry_digests
+from nimctl.core.fit import Judge
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Plan
@@ -20,6 +22,7 @@ from nimctl.core.refs import ModelRef
 from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest, UpdateRequest
 from nimctl.core.router import ROUTER
 from nimctl.core.servers import Member
+from nimctl.core.trtllm.subject import BuildOptions
 from nimctl.core.unlisted import unlisted_model
 from nimctl.nim_serving import pinned_nim
 from nimctl.registry_tools import LOCAL_SCHEMES
@@ -56,9 +59,45 @@ def plan_build(request: BuildRequest, tools: Tools) -> Plan:
     opening = _opening(request.ref, artifact, tools)
     if opening:
         return opening
-    host = tools.host()
-    target = _target(request.ref, artifact, host, tools, wish=request.wish)
-    return decide.plan_build(target, _surroundings(target.artifact, host, tools, target.candidate))
+    host, options = tools.host(), request.options
+    target = _divided(_building_target(request, artifact, host, tools), options, host)
+    around = _surroundings(target.artifact, host, tools, target.candidate)
+    if target.candidate.profile.backend != "tensorrt_llm":
+        return decide.plan_build(target, around, options)
+    if request.calibration:
+        texts = builders.calibration(Path(request.calibration))
+        options = msgspec.structs.replace(options, calibration=texts)
+    return decide.plan_build(target, _with_builder(around, options, tools), options)
+
+
+def _building_target(
+    request: BuildRequest, artifact: Artifact | None, host: Host, tools: Tools
+) -> Target:
+    wish = request.wish
+    if request.options.strategy in ("tensorrt", "pytorch") and wish.backend is None:
+        wish = msgspec.structs.replace(wish, backend="tensorrt_llm")
+    model = _model(request.ref, artifact, tools)
+    candidates = survey(model, host, tools).matching(wish)
+    chosen = decide.for_engine(
+        candidates, request.options, has_calibration=request.calibration is not None
+    )
+    return _target_of(request.ref, artifact, model, chosen or candidates[0], tools)
+
+
+def _divided(target: Target, options: BuildOptions, host: Host) -> Target:
+    if options.tp is None and options.pp is None:
+        return target
+    judge = Judge(host, architecture=target.architecture)
+    candidate = judge.judge(decide.divided(target, options))
+    return msgspec.structs.replace(target, candidate=candidate)
+
+
+def _with_builder(around: Surroundings, options: BuildOptions, tools: Tools) -> Surroundings:
+    host = around.host
+    if host.container_engine is None and not host.planned:
+        host = tools.with_container_engine(host)
+    building = builders.observe(options, host, tools)
+    return msgspec.structs.replace(around, host=host, building=building)
 
 
 def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
@@ -82,9 +121,13 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
         return decide.plan_embedded(request, target, around)
     around = _container_surroundings(request, target, around, tools)
     opening = decide.plan_image(request, target, around)
-    return opening or decide.plan_container(
-        request, _pinned(request, target, around, tools), around
-    )
+    if opening:
+        return opening
+    profile = target.candidate.profile
+    if profile.backend == "tensorrt_llm" and profile.build:
+        image = request.image or decide.image_of(target)
+        around = _with_builder(around, BuildOptions(image=image, builder="container"), tools)
+    return decide.plan_container(request, _pinned(request, target, around, tools), around)
 
 
 def _pinned(request: ServeRequest, target: Target, around: Surroundings, tools: Tools) -> Target:
@@ -195,8 +238,7 @@ def _container_surroundings(
 
 def model_of(ref: ModelRef, tools: Tools) -> Model:
     """The catalogue's model, or what can be said of a reference that is not in it."""
-    artifact = _named(ref, tools)
-    return _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
+    return _model(ref, _named(ref, tools), tools)
 
 
 def _named(ref: ModelRef, tools: Tools) -> Artifact | None:
@@ -219,8 +261,18 @@ def _target(
     wish: Wish,
     capacity: CapacityWish = ANY_CAPACITY,
 ) -> Target:
-    model = _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
+    model = _model(ref, artifact, tools)
     chosen = survey(model, host, tools, capacity, everywhere=wish.narrows).matching(wish)[0]
+    return _target_of(ref, artifact, model, chosen, tools)
+
+
+def _model(ref: ModelRef, artifact: Artifact | None, tools: Tools) -> Model:
+    return _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
+
+
+def _target_of(
+    ref: ModelRef, artifact: Artifact | None, model: Model, chosen: Candidate, tools: Tools
+) -> Target:
     return Target(
         ref=ref,
         model=model.name,

@@ -5,6 +5,7 @@ from typing import assert_never
 
 import msgspec
 
+from nimctl import engine_room
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError
 from nimctl.core.events import Emit, Finished, Noted, Started
@@ -144,7 +145,10 @@ def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:
     def wait() -> None:
         emit(Noted(message="another process builds this engine; waiting for it"))
 
-    return tools.engines.obtain(artifact, step.recipe, build, on_wait=wait)
+    engine, built = tools.engines.obtain(artifact, step.recipe, build, on_wait=wait)
+    if built and (gone := engine_room.keep_to_limit(tools, engine.key)):
+        emit(Noted(message=f"{len(gone.engines)} engines removed, to keep to the limit"))
+    return engine, built
 
 
 def _pinned(reference: str, tools: Tools) -> Artifact:

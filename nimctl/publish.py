@@ -55,9 +55,20 @@ def push_engine(
         UsageError: The target is no OCI reference, or several engines are meant.
     """
     engine = chosen(stored.inspect_model(ref, tools).engines, which, str(ref))
+    return push_stored_engine(engine, target, tools, emit, name=ref.short_name)
+
+
+def push_stored_engine(
+    engine: Engine, target: ModelRef, tools: Tools, emit: Emit, *, name: str | None = None
+) -> PushReport:
+    """Push an engine of the store under a name, its model's own unless one is given.
+
+    Raises:
+        UsageError: The target is no OCI reference.
+    """
     recipe = engine.recipe
     description = ModelDescription(
-        name=ref.short_name,
+        name=name or ModelRef.parse(engine.reference).short_name,
         source_url=engine.reference,
         format=_ENGINE_FORMATS.get(recipe.backend, recipe.backend),
         quantization=recipe.precision,

@@ -3,7 +3,8 @@
 Only this module reads the environment.
 
 A flag is set for all runs by `NIMCTL_<COMMAND>_<FLAG>` or by `flag = …` under `[command]` in
-`$XDG_CONFIG_HOME/nimctl/config.toml`; `home` at its top sets `NIMCTL_HOME`, and `[mirrors]` maps
+`$XDG_CONFIG_HOME/nimctl/config.toml`; `home` at its top sets `NIMCTL_HOME`, `engines_limit` sets
+`NIMCTL_ENGINES_LIMIT`, beyond which engines that were used least recently go, and `[mirrors]` maps
 `ngc` and `hf` to mirrors, as do `NIMCTL_MIRROR_NGC` and `NIMCTL_MIRROR_HF`.
 """
 
@@ -16,12 +17,13 @@ from nimctl import credentials
 from nimctl.core.aws import AwsKey, AwsSettings
 from nimctl.core.containers import EngineAccess
 from nimctl.core.errors import UsageError
+from nimctl.core.sizes import parse_size
 from nimctl.core.value import Value
 from nimctl.credentials import Credentials
 
 _PREFIX = "NIMCTL_"
 _MIRRORED = ("hf", "ngc")
-_ENVIRONMENT_ONLY = ("NIMCTL_HOME", "NIMCTL_CONFIG")
+_ENVIRONMENT_ONLY = ("NIMCTL_HOME", "NIMCTL_CONFIG", "NIMCTL_ENGINES_LIMIT")
 
 
 class Settings(Value):
@@ -29,10 +31,11 @@ class Settings(Value):
 
     `flags` maps a command to its flags' values, as text or as TOML has them. `hf_token`,
     `ngc_api_key`, `ngc_guest_token`, `logins`, `aws` and `variables`, all of the environment, are
-    or have secrets.
+    or have secrets. `engines_limit` is in bytes.
     """
 
     home: str
+    engines_limit: int | None = None
     profiles_directory: str
     credentials_file: str
     flags: dict[str, dict[str, Any]] = {}
@@ -82,6 +85,8 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
     config = _read_config(environ, config_home / "nimctl" / "config.toml")
     home = environ.get("NIMCTL_HOME") or config.pop("home", None) or data_home / "nimctl"
     config.pop("home", None)
+    limit = environ.get("NIMCTL_ENGINES_LIMIT") or config.pop("engines_limit", None)
+    config.pop("engines_limit", None)
     mirrors = _mirrors(environ, config.pop("mirrors", {}))
     names = {name.upper().replace("-", "_"): name for name in commands}
     kept = config_home / "nimctl" / "credentials.json"
@@ -91,6 +96,7 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
     hf_home = Path(environ.get("HF_HOME") or cache_home / "huggingface")
     return Settings(
         home=str(Path(home).expanduser().absolute()),
+        engines_limit=_size(limit, "NIMCTL_ENGINES_LIMIT"),
         profiles_directory=str(config_home / "nimctl" / "profiles"),
         credentials_file=str(kept),
         logins=logins,
@@ -124,6 +130,15 @@ def load(environ: Mapping[str, str] | None = None, *, commands: Iterable[str] = 
         netrc_file=environ.get("NETRC") or str(user / ".netrc"),
         search_path=environ.get("PATH", os.defpath),
     )
+
+
+def _size(value: object, name: str) -> int | None:
+    if value is None:
+        return None
+    size = parse_size(str(value))
+    if size is None:
+        raise UsageError(f"{name} is no size: {value}", hint="such as 200GiB")
+    return size
 
 
 def _read_config(environ: Mapping[str, str], default: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from nimctl.core import decide
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model
 from nimctl.core.choice import Choice, asked_for, choose, matching
+from nimctl.core.engine_check import built_profiles, stands_for
 from nimctl.core.errors import OfflineError, UsageError, VerificationError
 from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact
@@ -81,6 +82,7 @@ def survey(
     profiles = profiles_of(model, PARTS if everywhere else parts_of(host))
     judge = Judge(host, architecture=model.architecture, capacity=capacity)
     pinned = _pinned(profiles, tools)
+    profiles = (*profiles, *built_profiles(profiles, pinned, tools.engines.all()))
     judged = (judge.judge(one, cached=_is_cached(one, pinned, tools)) for one in profiles)
     return Survey(
         candidates=rank(judged, CATALOGUE_ORDER),
@@ -159,6 +161,9 @@ def _is_cached(profile: Profile, pinned: Mapping[str, Artifact | None], tools: T
         return False
     if not profile.build:
         return all(tools.blobs.has(file.sha256 or "") for file in artifact.files)
+    if profile.backend == "tensorrt_llm":
+        found = (one for one in tools.engines.all() if one.model_digest == artifact.digest)
+        return any(stands_for(engine.recipe, profile) for engine in found)
     key = decide.recipe_for(profile, tools.builder.version).key(artifact.digest)
     return tools.engines.find(key) is not None
 

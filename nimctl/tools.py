@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nimctl.core.machine import Host
     from nimctl.core.ports import Containers
     from nimctl.core.trtllm.job import EngineJob
+    from nimctl.core.trtllm.machine import Installed
     from nimctl.engines.llama_cpp import LlamaCppBuilder
     from nimctl.engines.trtllm.builder import TrtllmBuilder
     from nimctl.serving.container_servers import ContainerServers
@@ -58,6 +59,12 @@ class Tools:
         from nimctl.host.probe import Sources
 
         return observe(self.layout.root, Sources(search_path=self.settings.search_path))
+
+    def installed_trtllm(self) -> "Installed | None":
+        """A TensorRT-LLM that is installed on this machine."""
+        from nimctl.engines.trtllm.installed import find
+
+        return find(self.settings.search_path)
 
     @cached_property
     def catalog(self) -> "Catalog":

@@ -1,9 +1,11 @@
 """`nimctl build-engine`."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from nimctl.cli.build_options import build_options
 from nimctl.cli.options import (
     dry_run_option,
     machine_options,
@@ -19,18 +21,37 @@ if TYPE_CHECKING:
     from nimctl.cli.render import Output
     from nimctl.core.machine import Host
     from nimctl.core.profile import Wish
+    from nimctl.core.reports import BuildReport, BuildReports
+    from nimctl.core.requests import BuildRequest
+    from nimctl.core.trtllm.subject import BuildOptions
     from nimctl.settings import Settings
+    from nimctl.tools import Tools
 
 
 @click.command(
     "build-engine",
     help="""Build a model's engine for this machine, or find it built.
 
-For the backend llama_cpp that is a GGUF file, converted from the model's safetensors. An engine is
-kept under a key of all that it depends on, and built once.""",
+For the backend llama_cpp that is a GGUF file, converted from the model's safetensors. For
+tensorrt_llm it is what trtllm-build makes of the checkpoint, in NVIDIA's container, for exactly the
+GPUs of this machine; where that cannot be, a checkpoint for the PyTorch backend with options for
+these GPUs. An engine is kept under a key of all that it depends on, and built once.""",
 )
 @model_argument
 @wish_options
+@click.option(
+    "--profiles",
+    metavar="NAME,…",
+    help="Build each of these profiles, one after the other.",
+)
+@click.option("--keep-going", is_flag=True, help="With --profiles: go on when one fails.")
+@build_options
+@click.option(
+    "--calib",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help='Texts that quantisation measures with, such as JSON lines of {"text": "…"}.',
+)
 @machine_options()
 @offline_option
 @dry_run_option
@@ -41,39 +62,110 @@ def command(
     model: str,
     *,
     wish: "Wish",
+    options: "BuildOptions",
+    calib: str | None,
+    profiles: str | None,
+    keep_going: bool,
     machine: "Host | None",
     offline: bool,
     dry_run: bool,
     output: "Output",
 ) -> None:
     """Argv to request, request to plan, plan to outcome, outcome to words."""
-    from nimctl import api, execute
-    from nimctl.cli.dry_run import show
-    from nimctl.cli.opening import planned_through
-    from nimctl.cli.units import size
-    from nimctl.core.reports import BuildReport
+    from nimctl.core.errors import UsageError
     from nimctl.core.requests import BuildRequest
     from nimctl.tools import Tools
 
     only_planned(machine, dry_run=dry_run)
-    request = BuildRequest(ref=parse_reference(model), wish=wish)
+    if keep_going and not profiles:
+        raise UsageError("--keep-going is for several builds", hint="--profiles NAME,NAME")
+    request = BuildRequest(
+        ref=parse_reference(model), wish=wish, options=options, calibration=calib
+    )
     with Tools(settings, offline=offline, machine=machine) as tools:
-        plan = api.plan_build(request, tools)
-        if dry_run:
-            show(plan, tools, output)
-            return
-        plan = planned_through(plan, lambda: api.plan_build(request, tools), tools, output)
-        with output.progress() as progress:
-            outcome = execute.run(plan, tools, progress)
-        engine = outcome.engine
-        assert engine is not None  # noqa: S101 - a build plan ends with an engine
-        report = BuildReport(
-            model=model,
-            profile=engine.recipe.precision,
-            built=outcome.built,
-            directory=str(tools.layout.engine(engine.key)),
-            engine=engine,
+        if profiles:
+            _build_all(_for_each(request, profiles), tools, output, keep_going=keep_going)
+        elif dry_run:
+            _show(request, tools, output)
+        else:
+            report = _build(request, tools, output)
+            output.data(report, lambda: [_line(report)])
+
+
+def _show(request: "BuildRequest", tools: "Tools", output: "Output") -> None:
+    from nimctl import api
+    from nimctl.cli.dry_run import show
+
+    show(api.plan_build(request, tools), tools, output)
+
+
+def _for_each(request: "BuildRequest", profiles: str) -> "list[BuildRequest]":
+    import msgspec
+
+    names = [name.strip() for name in profiles.split(",") if name.strip()]
+    wishes = [msgspec.structs.replace(request.wish, profile=name) for name in names]
+    return [msgspec.structs.replace(request, wish=wish) for wish in wishes]
+
+
+def _build(request: "BuildRequest", tools: "Tools", output: "Output") -> "BuildReport":
+    from nimctl import api, execute
+    from nimctl.cli.opening import planned_through
+    from nimctl.core.reports import BuildReport
+
+    plan = api.plan_build(request, tools)
+    plan = planned_through(plan, lambda: api.plan_build(request, tools), tools, output)
+    for note in plan.notes:
+        output.note(note)
+    with output.progress() as progress:
+        outcome = execute.run(plan, tools, progress)
+    engine = outcome.engine
+    assert engine is not None  # noqa: S101 - a build plan ends with an engine
+    return BuildReport(
+        model=str(request.ref),
+        profile=engine.recipe.precision,
+        built=outcome.built,
+        directory=str(tools.layout.engine(engine.key)),
+        engine=engine,
+        notes=plan.notes,
+    )
+
+
+def _build_all(
+    requests: "list[BuildRequest]", tools: "Tools", output: "Output", *, keep_going: bool
+) -> None:
+    from nimctl.core.errors import BuildError, NimctlError
+    from nimctl.core.reports import BuildReports, FailedBuild
+
+    built: list[BuildReport] = []
+    failed: list[FailedBuild] = []
+    for request in requests:
+        try:
+            built.append(_build(request, tools, output))
+        except NimctlError as error:
+            if not keep_going:
+                raise
+            name = request.wish.profile or ""
+            failed.append(FailedBuild(profile=name, error=error.message, cause=error.cause))
+            output.note(f"{name}: {error.message}")
+    report = BuildReports(model=str(requests[0].ref), builds=tuple(built), failed=tuple(failed))
+    output.data(report, lambda: _lines(report))
+    if failed:
+        raise BuildError(
+            f"{len(failed)} of {len(requests)} builds failed",
+            cause=", ".join(one.profile for one in failed),
+            hint="build one alone to see all that is known of its failure",
         )
-    total = size(sum(file.size for file in engine.files))
+
+
+def _lines(report: "BuildReports") -> Iterator[str]:
+    yield from map(_line, report.builds)
+    for one in report.failed:
+        yield f"{one.profile}: failed: {one.error}"
+
+
+def _line(report: "BuildReport") -> str:
+    from nimctl.cli.units import size
+
+    engine = report.engine
     word = "built" if report.built else "already built"
-    output.data(report, lambda: [f"engine {engine.key[:12]}: {word}, {total}, {report.directory}"])
+    return f"engine {engine.key[:12]}: {word}, {size(engine.size)}, {report.directory}"

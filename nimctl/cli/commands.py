@@ -23,6 +23,7 @@ COMMANDS: dict[str, Entry] = {
     "list": Entry("list", "Store", "List the models in the store."),
     "inspect": Entry("inspect", "Store", "Show all that is known of a server or a stored model."),
     "verify": Entry("verify", "Store", "Read stored files again; name and repair what is damaged."),
+    "engines": Entry("engines", "Store", "List built engines; move them, remove them."),
     "prune": Entry("prune", "Store", "Remove files that no stored model needs."),
     "rm": Entry("rm", "Store", "Remove a model from the store, or a stopped server."),
     "push": Entry("push", "Registries", "Push a stored model, or its engine, to an OCI registry."),

@@ -1,6 +1,5 @@
 """`nimctl pull`."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +33,9 @@ class _Bytes(click.ParamType[int]):
     def convert(
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", str(value), re.IGNORECASE)
-        number = (
-            round(float(match[1]) * 1024 ** " KMG".index(match[2].upper() or " ")) if match else 0
-        )
+        from nimctl.core.sizes import parse_size
+
+        number = parse_size(str(value)) or 0
         if number < 1:
             self.fail(f"`{value}` {self._hint}", param, ctx)
         return number

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TypeAlias, assert_never
 from urllib.parse import unquote, urlsplit
 
+from nimctl.cli.build_lines import build_lines
 from nimctl.cli.units import size
 from nimctl.cli.workspace_shell import directories, filling, held
 from nimctl.core.containers import OFFLINE_NETWORK
 from nimctl.core.docker_run import docker_network_argv, docker_run_argv
 from nimctl.core.facts import File
-from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout, engine_directory
+from nimctl.core.layout import Layout, engine_directory
 from nimctl.core.plan import (
     Assemble,
     Attach,
@@ -77,7 +78,7 @@ def _lines(step: _Common, directory: str, python: str) -> Iterator[str]:
         case Attach():
             yield from _attached(step)
         case Build():
-            yield from _build(step, python)
+            yield from build_lines(step, python)
         case PullImage():
             yield _command("docker", "pull", "--platform", step.platform, step.image)
         case Write() | Configure():
@@ -154,18 +155,6 @@ def _attached(step: Attach) -> Iterator[str]:
     yield _command("mkdir", "-p", step.directory)
     copy = _command("cp", "--recursive", "--link", step.engine, target)
     yield f"test -e {shlex.quote(target)} || {copy}"
-
-
-def _build(step: Build, python: str) -> Iterator[str]:
-    yield f"# build the {step.recipe.precision} engine"
-    target = Path(step.directory) / ENGINE_DIRECTORY / ENGINE_FILE
-    yield _command("mkdir", "-p", str(target.parent))
-    yield _command(
-        *(python, "-m", "nimctl.engines.gguf"),
-        *("--checkpoint", step.directory),
-        *("--precision", step.recipe.precision),
-        *("--output", str(target)),
-    )
 
 
 def _container(step: LaunchContainer) -> Iterator[str]:

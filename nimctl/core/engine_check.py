@@ -1,11 +1,13 @@
 """In what two engines differ, and whether one can serve in place of the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from nimctl.core.engine import Engine, EngineRecipe
 from nimctl.core.errors import HardwareError
+from nimctl.core.facts import Artifact
+from nimctl.core.profile import Profile
 from nimctl.core.value import Value
 
 # The most decisive first: a GPU that is another one explains everything that follows from it.
@@ -72,6 +74,46 @@ def obstacles(needed: EngineRecipe, found: EngineRecipe) -> tuple[Difference, ..
         limits=limits,
     )
     return differences(needed, adjusted)
+
+
+def stands_for(recipe: EngineRecipe, profile: Profile) -> bool:
+    """Whether an engine is one of a profile, whatever its limits and tuning."""
+    return (
+        (recipe.backend, recipe.precision, recipe.tp, recipe.pp)
+        == (profile.backend, profile.precision, profile.tp, profile.pp)
+    ) and profile.gpu in (None, recipe.gpu)
+
+
+def built_profiles(
+    profiles: Iterable[Profile],
+    pinned: Mapping[str, Artifact | None],
+    engines: Iterable[Engine],
+) -> tuple[Profile, ...]:
+    """Profiles for engines in the store that none of a model's own stands for.
+
+    `pinned` are the model's sources; engines of other models are left out.
+    """
+    known = list(profiles)
+    sources = {one.digest: source for source, one in pinned.items() if one and one.digest}
+    found: list[Profile] = []
+    for engine in engines:
+        source, recipe = sources.get(engine.model_digest), engine.recipe
+        if source is None or recipe.strategy != "tensorrt":
+            continue
+        alike = (one for one in (*known, *found) if one.build and one.source == source)
+        if not any(stands_for(recipe, one) for one in alike):
+            found.append(
+                Profile(
+                    backend=recipe.backend,
+                    precision=recipe.precision,
+                    source=source,
+                    build=True,
+                    tp=recipe.tp,
+                    pp=recipe.pp,
+                    gpu=recipe.gpu,
+                )
+            )
+    return tuple(found)
 
 
 def check_usable(

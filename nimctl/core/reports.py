@@ -5,11 +5,8 @@ from typing import Literal
 from nimctl.core.engine import Engine
 from nimctl.core.facts import Artifact
 from nimctl.core.findings import Finding
-from nimctl.core.machine import Host
-from nimctl.core.memory import MemoryNeed
 from nimctl.core.ngc import ModelVersion
 from nimctl.core.ports import Fetched
-from nimctl.core.profile import Fit
 from nimctl.core.value import Value
 
 
@@ -71,7 +68,7 @@ class ProfilePullReport(Value):
 
 
 class BuildReport(Value):
-    """The engine that `build-engine` made or found."""
+    """The engine that `build-engine` made or found, and the notes of its plan."""
 
     schema_version: int = 1
     model: str
@@ -79,6 +76,68 @@ class BuildReport(Value):
     built: bool
     directory: str
     engine: Engine
+    notes: tuple[str, ...] = ()
+
+
+class FailedBuild(Value):
+    """A profile whose engine was not built."""
+
+    profile: str
+    error: str
+    cause: str | None
+
+
+class BuildReports(Value):
+    """What `build-engine --profiles` made."""
+
+    schema_version: int = 1
+    model: str
+    builds: tuple[BuildReport, ...]
+    failed: tuple[FailedBuild, ...]
+
+
+class ListedEngine(Value):
+    """An engine in the store; `last_used` RFC 3339, `servers` are those that have it loaded."""
+
+    engine: Engine
+    size_bytes: int
+    directory: str
+    last_used: str
+    servers: tuple[str, ...]
+
+
+class EngineList(Value):
+    """What `engines` prints."""
+
+    schema_version: int = 1
+    home: str
+    engines: tuple[ListedEngine, ...]
+
+
+class EnginesRemoved(Value):
+    """What `engines rm` and `engines prune` removed, or would remove: keys."""
+
+    schema_version: int = 1
+    engines: tuple[str, ...]
+    bytes_freed: int
+
+
+class ExportReport(Value):
+    """Where `engines export` wrote an engine."""
+
+    schema_version: int = 1
+    key: str
+    target: str
+    size_bytes: int
+
+
+class ImportReport(Value):
+    """The engine that `engines import` took in, or found there already."""
+
+    schema_version: int = 1
+    engine: Engine
+    imported: bool
+    directory: str
 
 
 class ServerReport(Value):
@@ -288,47 +347,6 @@ class Stopped(Value):
     schema_version: int = 1
     stopped: tuple[str, ...]
     killed: tuple[str, ...]
-
-
-class ListedProfile(Value):
-    """A profile as judged for a host."""
-
-    id: str
-    name: str
-    tags: dict[str, str]
-    fit: Fit
-    lora: bool
-    reasons: tuple[str, ...]
-    memory: MemoryNeed | None
-    source: str | None
-
-
-class ListedModel(Value):
-    """A model's profiles, best first, and the id of the one that `serve` would take."""
-
-    model: str
-    title: str
-    license: str | None
-    selected: str | None
-    profiles: tuple[ListedProfile, ...]
-
-
-class ProfileList(Value):
-    """What `list-profiles MODEL` prints."""
-
-    schema_version: int = 1
-    host: Host
-    model: str
-    selected: str | None
-    profiles: tuple[ListedProfile, ...]
-
-
-class CatalogueList(Value):
-    """What `list-profiles` prints without a model."""
-
-    schema_version: int = 1
-    host: Host
-    models: tuple[ListedModel, ...]
 
 
 class PlacedFlaw(Value):

@@ -13,6 +13,7 @@ from nimctl.core.nim_manifest import NimManifest
 from nimctl.core.profile import Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.servers import Readiness
+from nimctl.core.trtllm.subject import BuildOptions
 from nimctl.core.value import Value
 
 
@@ -49,10 +50,12 @@ class ProfilePullRequest(Value):
 
 
 class BuildRequest(Value):
-    """Have a model's engine in the store."""
+    """Have a model's engine in the store; `calibration` is the path of a file of texts."""
 
     ref: ModelRef
     wish: Wish = Wish()
+    options: BuildOptions = BuildOptions()
+    calibration: str | None = None
 
 
 # What runs nowhere else; llama_cpp does both.

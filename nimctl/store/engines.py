@@ -17,6 +17,8 @@ from nimctl.core.trtllm.job import WORK
 from nimctl.store.locks import held, try_lock
 
 _SHORTEST_KEY = 6
+# Stands for the key while that is not known.
+_IMPORT = "import"
 
 
 class EngineStore:
@@ -115,39 +117,41 @@ class EngineStore:
                 self._publish(engine, staged)
             return engine, True
 
-    def take_in(self, engine: Engine, fill: Callable[[Path], None]) -> bool:
-        """Keep an engine that was built elsewhere; False when it is here already.
+    def take_in(self, fill: Callable[[Path], Iterable[EngineFile]]) -> tuple[Engine, bool]:
+        """Keep an engine that was built elsewhere; whether it was not here already.
 
-        `fill` writes its files into the directory that it is given; they are checked.
+        `fill` writes its files and the sidecar into the directory that it is given, and says what
+        it wrote, so that both can be compared.
 
         Raises:
-            VerificationError: The key is not what the sidecar says, or a file is not.
+            VerificationError: There is no sidecar, its key is not what it says the engine depends
+                on, or a file is not what it says.
         """
-        if engine.recipe.key(engine.model_digest) != engine.key:
-            raise VerificationError(
-                f"the sidecar of engine {engine.key[:12]} was altered",
-                cause="its key does not follow from what it says the engine depends on",
-            )
-        if self.find(engine.key):
-            return False
-        with held(self._layout.lock(f"engine-{engine.key}")):
-            if self.find(engine.key):
-                return False
-            self._sweep(engine.key)
-            with self._staged(engine.key) as staged:
-                fill(staged)
-                check_files(engine, described(staged))
-                self._publish(engine, staged)
-        return True
+        with held(self._layout.lock(f"engine-{_IMPORT}")):
+            self._sweep(_IMPORT)
+            with self._staged(_IMPORT) as staged:
+                files = tuple(fill(staged))
+                engine = documents.read(staged / SIDECAR, Engine)
+                if engine is None:
+                    raise VerificationError(
+                        "this is no engine of nimctl's",
+                        cause=f"it has no {SIDECAR}, which says what the engine depends on",
+                    )
+                check_sidecar(engine)
+                check_files(engine, (one for one in files if one.path != SIDECAR))
+                with held(self._layout.lock(f"engine-{engine.key}")):
+                    if self.find(engine.key):
+                        return engine, False
+                    self._publish(engine, staged)
+                return engine, True
 
-    def leftovers(self) -> Iterator[Path]:
-        """Directories of builds that were killed; those that run are not among them."""
+    def clear_leftovers(self) -> None:
+        """Remove what builds that were killed have left; those that run are not touched."""
         for path in (self._layout.root / "engines").glob(".*"):
-            key = path.name.split(".")[1]
-            lock = try_lock(self._layout.lock(f"engine-{key}"))
+            lock = try_lock(self._layout.lock(f"engine-{path.name.split('.')[1]}"))
             if lock is not None:
                 try:
-                    yield path
+                    shutil.rmtree(path)
                 finally:
                     lock.release()
 
@@ -195,6 +199,19 @@ def described(directory: Path) -> Iterator[EngineFile]:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         yield EngineFile(path=relative.as_posix(), size=path.stat().st_size, sha256=sha256)
+
+
+def check_sidecar(engine: Engine) -> None:
+    """Refuse a sidecar whose key does not follow from the rest of it.
+
+    Raises:
+        VerificationError: It does not.
+    """
+    if engine.recipe.key(engine.model_digest) != engine.key:
+        raise VerificationError(
+            f"the sidecar of engine {engine.key[:12]} was altered",
+            cause="its key does not follow from what it says the engine depends on",
+        )
 
 
 def check_files(engine: Engine, found: Iterable[EngineFile]) -> None:

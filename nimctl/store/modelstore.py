@@ -4,10 +4,12 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from nimctl import documents
+from nimctl.core.engine import SIDECAR, Engine
 from nimctl.core.errors import NotFoundError
 from nimctl.core.facts import Artifact
 from nimctl.core.layout import Layout
@@ -47,12 +49,28 @@ class ModelStore:
 
     def attach(self, engine: Path, directory: Path) -> bool:
         """Link an engine's files into `directory`; False when they lie there already."""
-        files = {path.name: path for path in engine.iterdir() if path.is_file()}
+        found = (path for path in engine.rglob("*") if path.is_file())
+        files = {path.relative_to(engine).as_posix(): path for path in found}
         with self._lock(directory):
             if _are_linked(files, directory):
                 return False
             _replace(_linked(directory, files), directory)
             return True
+
+    def attached(self, directory: Path) -> Iterator[str]:
+        """The keys of the engines that lie in a model's directory."""
+        for sidecar in directory.glob(f"*/{SIDECAR}"):
+            engine = documents.read(sidecar, Engine)
+            if engine is not None:
+                yield engine.key
+
+    def detach(self, engine: Path) -> None:
+        """Remove the links to an engine from every model's directory."""
+        original = engine / SIDECAR
+        for sidecar in self._layout.root.glob(f"model-store/*/*/*/{SIDECAR}"):
+            if sidecar.samefile(original):
+                with self._lock(sidecar.parent):
+                    shutil.rmtree(sidecar.parent)
 
     def remove(self, model: str) -> bool:
         """Remove a model's directories; False when there are none."""

@@ -257,7 +257,7 @@ def test_a_lock_file_keeps_the_other_models(run: Run, tmp_path: Path) -> None:
     assert references == [f"file://{tmp_path}/b.gguf", "package://capitals-demo"]
 
 
-@pytest.mark.parametrize("rate", ["0", "fast", "-1", "1T"])
+@pytest.mark.parametrize("rate", ["0", "fast", "-1"])
 def test_a_rate_that_is_none_is_refused(run: Run, rate: str) -> None:
     result = run("pull", "capitals-demo", "--max-rate", rate)
     assert result.code == 2

@@ -20,7 +20,9 @@ from nimctl.engines.trtllm.builder import TrtllmBuilder
 from nimctl.engines.trtllm.runners import ContainerRunner, Site
 from nimctl.serving.docker.engine import DockerEngine
 
-KEY = f"{os.getpid():064x}"
+KEY = f"{os.getpid():012x}".ljust(64, "0")
+# Root runs no container as itself.
+USER = f"{os.getuid()}:{os.getgid()}" if os.getuid() else "1000:1000"
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,7 @@ def made(builder_image: str, tmp_path: Path) -> Callable[..., Design]:
         one: Subject | None = None, options: BuildOptions | None = None, **shop: object
     ) -> Design:
         asked = options or BuildOptions(calibration=calibration)
-        user = f"{os.getuid()}:{os.getgid()}"
-        there = msgspec.structs.replace(SHOP, image=builder_image, user=user, **shop)
+        there = msgspec.structs.replace(SHOP, image=builder_image, user=USER, **shop)
         return design(one or subject("fp8"), asked, there)
 
     return make
@@ -111,7 +112,7 @@ def test_a_builder_sees_only_what_it_needs(
 ) -> None:
     build(engine, made(), site)
     log = site.log.read_text()
-    assert f"user {os.getuid()}:{os.getgid()}" in log
+    assert f"user {USER}" in log
     assert "\nnetwork lo\n" in log
     assert "the checkpoint is writable" not in log
     assert "secret" not in log

@@ -264,7 +264,7 @@ def test_a_profile_of_a_manifest_is_pinned_by_its_id() -> None:
 
 def test_an_engine_and_a_checkpoint_are_mounted_where_the_store_has_them() -> None:
     store = "/home/nimctl/model-store"
-    made = launch_of(serve(target("tensorrt_llm", profile={"build": True})))
+    made = launch_of(serve(target("tensorrt_llm")))
     mounted = {mount.target: mount.source.removeprefix(store) for mount in made.container.mounts}
     assert mounted["/engines/repo"].endswith("/trtllm_engine")
     assert mounted["/models/repo"] + "/trtllm_engine" == mounted["/engines/repo"]

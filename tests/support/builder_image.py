@@ -152,7 +152,8 @@ def _root() -> bytes:
     return buffer.getvalue()
 
 
-def make_builder_image(reference: str) -> None:
-    """Import the image under this name."""
-    argv = ["docker", "import", "--change", "ENV PATH=/bin", "-", reference]
+def make_builder_image(reference: str, host: str | None = None) -> None:
+    """Import the image under this name, into the engine at `host`."""
+    engine = ("--host", host) if host else ()
+    argv = ["docker", *engine, "import", "--change", "ENV PATH=/bin", "-", reference]
     subprocess.run(argv, input=_root(), check=True, capture_output=True)

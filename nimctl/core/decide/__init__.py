@@ -16,13 +16,16 @@ from nimctl.core.decide.reach import reachable
 from nimctl.core.decide.replicas import ROUTER_IMAGE
 from nimctl.core.decide.serving import server_name
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
+from nimctl.core.decide.trtllm import divided, for_engine
 from nimctl.core.decide.update import plan_update, updated_request
 
 __all__ = [
     "ROUTER_IMAGE",
     "Surroundings",
     "Target",
+    "divided",
     "fetch_step",
+    "for_engine",
     "image_of",
     "plan_build",
     "plan_container",

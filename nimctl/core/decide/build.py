@@ -4,17 +4,29 @@ import msgspec
 
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.target import Surroundings, Target, directory, recipe_for
+from nimctl.core.decide.trtllm import plan_trtllm
 from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.machine import Host
 from nimctl.core.plan import Attach, Build, Plan, Step
+from nimctl.core.trtllm.subject import NO_OPTIONS, BuildOptions
 
 
-def plan_build(target: Target, around: Surroundings) -> Plan:
+def plan_build(target: Target, around: Surroundings, options: BuildOptions = NO_OPTIONS) -> Plan:
     """Fetch, lay out, build.
 
     Raises:
         UsageError: The profile is served as it comes; there is nothing to build.
+        NimctlError: The build cannot succeed, as the checks before it say.
     """
+    profile = target.candidate.profile
+    if profile.backend == "tensorrt_llm" and (profile.build or profile.runtime == "pytorch"):
+        return plan_trtllm(target, options, around)
+    if options != NO_OPTIONS and options.strategy != "llama_cpp":
+        raise UsageError(
+            f"profile {profile.name} takes no options of an engine's build",
+            cause="they are for engines of TensorRT-LLM",
+            hint="nimctl list-profiles shows which profiles there are; --backend tensorrt_llm",
+        )
     if not target.candidate.profile.build:
         raise UsageError(
             f"profile {target.candidate.profile.name} needs no build",

@@ -8,6 +8,7 @@ import msgspec
 from nimctl.core.containers import OFFLINE_NETWORK, Devices
 from nimctl.core.decide.adapters import Adapters, checked_adapters
 from nimctl.core.decide.build import engine_steps
+from nimctl.core.decide.engine_use import EngineUse, engine_use
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.replicas import Slot, needs_router, router_steps, slots
 from nimctl.core.decide.serving import (
@@ -50,6 +51,7 @@ class Shared(Value):
     keys: Keys
     adapters: Adapters
     group: str | None
+    engine: EngineUse | None
 
 
 class Prepared(Value):
@@ -117,12 +119,17 @@ def prepared(
     pull = tuple(_pull(request, image, engine, around))
     if target.artifact.files:
         check_room(target, around)
-    build, note = engine_steps(target, around) if target.artifact.files else ((), "")
-    adapters = checked_adapters(target, around, engine=_engine(target, around))
-    shared = Shared(image=image, keys=keys, adapters=adapters, group=group)
+    use = engine_use(target, around, image) if _has_built_engine(target) else None
+    if use is not None:
+        build, note = use.steps, use.note
+    else:
+        build, note = engine_steps(target, around) if target.artifact.files else ((), "")
+    adapters = checked_adapters(target, around, engine=_engine_of(target, around, use))
+    shared = Shared(image=image, keys=keys, adapters=adapters, group=group, engine=use)
     launches = tuple(_launch(request, target, around, slot, shared) for slot in places)
     files = tuple(prepare(target, around)) if target.artifact.files else target.bring
-    options = (_options(slot.name, around, adapters) for slot in places if adapters.options)
+    text = _options_text(shared)
+    options = (Write(path=_options_file(slot.name, around), text=text) for slot in places if text)
     return Prepared(
         steps=(*pull, *files, *build, *options),
         launches=launches,
@@ -182,8 +189,10 @@ def _launch(
     )
 
 
-def _options(name: str, around: Surroundings, adapters: Adapters) -> Write:
-    return Write(path=_options_file(name, around), text=adapters.options or "")
+def _options_text(shared: Shared) -> str:
+    """TensorRT-LLM's options file: for these GPUs, and for adapters."""
+    served = shared.engine.options if shared.engine else None
+    return (served or "") + (shared.adapters.options or "")
 
 
 def _options_file(name: str, around: Surroundings) -> str:
@@ -302,8 +311,8 @@ def _serving(
         image=shared.image,
         port=slot.port,
         address=slot.address,
-        checkpoint=_checkpoint(target, around),
-        engine=_engine(target, around),
+        checkpoint=_checkpoint(target, around, shared.engine),
+        engine=_engine_of(target, around, shared.engine),
         cache=around.nim_cache if profile.backend == "nim" else None,
         downloads=downloads,
         key_file=str(around.layout.server(slot.name) / "registry-key") if needs_key else None,
@@ -320,7 +329,7 @@ def _serving(
         user=around.user,
         capacity=_capacity(request, target, around),
         threads=request.threads or decoding_threads(weights(target), around.host.cpu.cores),
-        options_file=_options_file(slot.name, around) if shared.adapters.options else None,
+        options_file=_options_file(slot.name, around) if _options_text(shared) else None,
         adapters=shared.adapters.checked,
         environment=request.environment,
         arguments=request.engine_arguments,
@@ -340,12 +349,23 @@ def _capacity(request: ServeRequest, target: Target, around: Surroundings) -> Ca
     return CapacityWish(max_model_len=full.max_model_len, max_num_seqs=full.max_num_seqs)
 
 
-def _checkpoint(target: Target, around: Surroundings) -> str | None:
+def _checkpoint(target: Target, around: Surroundings, use: EngineUse | None) -> str | None:
+    if use is not None and use.checkpoint is not None:
+        return use.checkpoint
     if not target.artifact.files or target.candidate.profile.backend == "llama_cpp":
         return None
     laid_out = directory(target, around.layout)
     early = target.candidate.profile.backend == "nemollm"
     return str(laid_out / STORE if early else laid_out)
+
+
+def _has_built_engine(target: Target) -> bool:
+    profile = target.candidate.profile
+    return profile.backend == "tensorrt_llm" and profile.build
+
+
+def _engine_of(target: Target, around: Surroundings, use: EngineUse | None) -> str | None:
+    return use.engine if use is not None else _engine(target, around)
 
 
 def _engine(target: Target, around: Surroundings) -> str | None:

@@ -14,6 +14,7 @@ from nimctl.core.memory import weights_bytes
 from nimctl.core.plan import Step
 from nimctl.core.profile import Candidate, Profile
 from nimctl.core.refs import ModelRef
+from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.value import Value
 
 
@@ -43,6 +44,7 @@ class Surroundings(Value):
     is there. `replica_ports` can be had on loopback, as many as there could be replicas; `haproxy`
     is the program, None where it is not installed. `has_router_image` tells that the
     engine has what stands in for it. `idle_gpus` says why the machine's GPUs cannot be used.
+    `building` is what was observed for an engine of TensorRT-LLM, where one is to be had.
     """
 
     host: Host
@@ -62,6 +64,7 @@ class Surroundings(Value):
     haproxy: str | None = None
     has_router_image: bool = False
     idle_gpus: str | None = None
+    building: BuilderFacts | None = None
 
 
 def recipe_for(profile: Profile, builder: str) -> EngineRecipe:

@@ -1,8 +1,48 @@
 """What a machine has to build with: GPUs, a container engine, an installation."""
 
+from nimctl.core.containers import Devices, Image, ImageOffer
+from nimctl.core.engine import Engine
 from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError
 from nimctl.core.machine import Gpu, Host
-from nimctl.core.trtllm.subject import Subject
+from nimctl.core.trtllm.design import Workshop
+from nimctl.core.trtllm.job import INSIDE
+from nimctl.core.trtllm.releases import (
+    BUILDER_IMAGE,
+    builder_name,
+    installed_name,
+    version_of_image,
+)
+from nimctl.core.trtllm.subject import BuildOptions
+from nimctl.core.value import Value
+
+
+class Installed(Value):
+    """A TensorRT-LLM that is installed on this machine.
+
+    `examples` is the directory of the conversion scripts, which the package does not bring; None
+    where they are not.
+    """
+
+    version: str
+    examples: str | None = None
+
+
+class BuilderFacts(Value):
+    """What was observed for a build.
+
+    `image` is the builder's, None when the container engine does not have it; then `offer` is what
+    its registry has, if that could be asked. `user` is UID:GID that containers run as, `programs`
+    the directory with nimctl's own scripts. `engines` are those in the store that TensorRT-LLM
+    serves. `may_pull` tells whether an image may be brought from its registry.
+    """
+
+    image: Image | None = None
+    offer: ImageOffer | None = None
+    installed: Installed | None = None
+    user: str = "1000:1000"
+    programs: str = ""
+    engines: tuple[Engine, ...] = ()
+    may_pull: bool = True
 
 
 def check_container_engine(host: Host) -> None:
@@ -26,57 +66,104 @@ def check_container_engine(host: Host) -> None:
         )
 
 
-def check_same_gpu(subject: Subject, host: Host) -> None:
-    """Refuse to build here for a GPU that is not here: an engine runs where it was compiled.
+def workshop(
+    options: BuildOptions, host: Host, facts: BuilderFacts, gpus: tuple[Gpu, ...]
+) -> tuple[Workshop, str]:
+    """Where the engine is built, and the TensorRT-LLM that is there.
 
     Raises:
-        HardwareError: This machine has other GPUs, or none.
+        UsageError: The image's tag does not say what is in it.
+        NotFoundError: An installation was asked for, and there is none, or it lacks the scripts.
     """
-    wanted = subject.gpus[0]
-    here = {gpu.compute_capability for gpu in host.gpus}
-    if wanted.compute_capability in here:
-        return
-    found = ", ".join(sorted({gpu.name for gpu in host.gpus})) or "no GPU"
-    raise HardwareError(
-        f"an engine for {wanted.name} cannot be built on this machine",
-        cause=f"it needs compute capability {wanted.compute_capability}, this machine has {found}",
-        hint="add --dry-run to see the commands, and run them on such a machine",
-    )
-
-
-def choose_gpus(host: Host, count: int, bound_to: str | None = None) -> tuple[Gpu, ...]:
-    """The GPUs to build for: alike, as many as needed, those with the most free memory.
-
-    Raises:
-        HardwareError: There are not so many.
-    """
-    groups: dict[tuple[str, int | None, str | None], list[Gpu]] = {}
-    for gpu in host.gpus:
-        if bound_to is None or gpu.key == bound_to:
-            groups.setdefault((gpu.name, gpu.memory_total_bytes, gpu.mig_profile), []).append(gpu)
-    fitting = [group for group in groups.values() if len(group) >= count]
-    if not fitting:
-        found = ", ".join(f"{len(group)} x {group[0].name}" for group in groups.values())
-        raise HardwareError(
-            f"{count} identical GPUs{f' of kind {bound_to}' if bound_to else ''} are needed",
-            cause=f"this machine has {found or 'none'}",
-            hint="fewer with --tp, or plan for others with --gpu h100_sxm:8 --dry-run",
+    if builds_in_container(options, host, facts.installed):
+        image = options.image or BUILDER_IMAGE
+        shop = Workshop(
+            builder=builder_name(image),
+            image=image,
+            devices=_devices(host, gpus),
+            user=_user(host, facts),
+            programs=facts.programs,
         )
-    best = max(fitting, key=lambda group: (group[0].capability, group[0].memory_total_bytes or 0))
-    by_room = sorted(best, key=lambda gpu: (-(gpu.memory_free_bytes or 0), gpu.index))
-    return tuple(sorted(by_room[:count], key=lambda gpu: gpu.index))
+        return shop, version_of_image(image)
+    installed = check_installed(facts.installed)
+    shop = Workshop(
+        builder=installed_name(installed.version),
+        programs=facts.programs,
+        examples=installed.examples or INSIDE.examples,
+    )
+    return shop, installed.version
 
 
-def check_installed(found: str | None) -> str:
-    """The version of a TensorRT-LLM that is installed on this machine.
+def builds_in_container(options: BuildOptions, host: Host, installed: Installed | None) -> bool:
+    """Whether a container is used; an installation only where containers get no GPUs."""
+    if options.builder != "auto":
+        return options.builder == "container"
+    engine = host.container_engine
+    return installed is None or (engine is not None and engine.offers_gpus)
+
+
+def _devices(host: Host, gpus: tuple[Gpu, ...]) -> Devices:
+    engine = host.container_engine
+    by_cdi = engine is not None and not engine.nvidia_runtime and bool(engine.cdi_gpus)
+    return Devices(uuids=tuple(gpu.uuid for gpu in gpus), method="cdi" if by_cdi else "nvidia")
+
+
+def _user(host: Host, facts: BuilderFacts) -> str:
+    # A rootless engine's root is who started it, and all other users are nobody's.
+    engine = host.container_engine
+    return "0:0" if engine is not None and engine.rootless else facts.user
+
+
+def image_to_pull(shop: Workshop, host: Host, facts: BuilderFacts) -> str | None:
+    """The builder's image, when it has to be brought first.
 
     Raises:
-        NotFoundError: None is.
+        HardwareError: It is for other processors.
+        NotFoundError: It is not there, and may not be pulled.
+    """
+    if shop.image is None:
+        return None
+    architectures = (
+        (facts.image.architecture,)
+        if facts.image
+        else facts.offer.architectures
+        if facts.offer
+        else ()
+    )
+    engine = host.container_engine
+    if engine and architectures and engine.architecture not in architectures:
+        raise HardwareError(
+            f"{shop.image} is for {', '.join(architectures)}, this machine is "
+            f"{engine.architecture}",
+            hint="choose another with --image",
+        )
+    if facts.image is not None:
+        return None
+    if not facts.may_pull:
+        raise NotFoundError(
+            f"the image {shop.image} is not here",
+            cause="--offline is given",
+            hint=f"docker pull {shop.image}, with the network",
+        )
+    return shop.image
+
+
+def check_installed(found: Installed | None) -> Installed:
+    """An installation that can build.
+
+    Raises:
+        NotFoundError: There is none, or it lacks the conversion scripts.
     """
     if found is None:
         raise NotFoundError(
             "TensorRT-LLM is not installed on this machine",
             cause="there is neither the package tensorrt-llm nor trtllm-build on PATH",
+            hint="--builder container",
+        )
+    if found.examples is None:
+        raise NotFoundError(
+            f"TensorRT-LLM {found.version} on this machine has no conversion scripts",
+            cause=f"they are not in the package; NVIDIA's image has them in {INSIDE.examples}",
             hint="--builder container",
         )
     return found

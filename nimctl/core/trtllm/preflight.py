@@ -7,7 +7,7 @@ documented: 48 GB for a model of 7 to 8 billion parameters
 
 from collections.abc import Iterator
 
-from nimctl.core.containers import Image
+from nimctl.core.containers import Image, ImageOffer
 from nimctl.core.errors import DiskFullError, HardwareError, UsageError
 from nimctl.core.machine import Gpu, Host
 from nimctl.core.memory import GpuShare
@@ -29,16 +29,18 @@ _CALIBRATION_KINDS = (".json", ".jsonl", ".txt", ".csv", ".parquet")
 class Surveyed(Value):
     """What a build is checked against.
 
-    `image` is None when the engine does not have it; `in_container` tells where the build runs,
-    `home` where it writes.
+    `builder` is the image that it runs in, None on the machine itself; `image` and `offer` are what
+    the container engine and its registry have of it. The build writes under `home`, to a disk that
+    has to take `pending_bytes` of downloads too.
     """
 
     host: Host
     release: Release
-    in_container: bool
     home: str
-    image_reference: str = ""
+    pending_bytes: int = 0
+    builder: str | None = None
     image: Image | None = None
+    offer: ImageOffer | None = None
 
 
 def preflight(
@@ -86,16 +88,19 @@ def check_calibration(subject: Subject, options: BuildOptions, steps: tuple[Comm
 
 
 def _image_notes(around: Surveyed) -> Iterator[str]:
-    if not around.in_container:
+    if around.builder is None:
         return
     check_container_engine(around.host)
     if around.image is not None:
-        yield f"image {around.image_reference} is here, {around.image.size / GIB:.1f} GiB"
+        yield f"image {around.builder} is here, {around.image.size / GIB:.1f} GiB"
+        return
+    if around.offer is not None and around.offer.size is not None:
+        yield f"image {around.builder} is pulled: {around.offer.size / GIB:.1f} GiB"
         return
     size = around.release.image_bytes
     inferred = " (inferred)" if "image_bytes" in around.release.inferred else ""
     about = f", about {size / 1e9:.0f} GB to pull{inferred}" if size else ""
-    yield f"image {around.image_reference} is not here{about}"
+    yield f"image {around.builder} is not here{about}"
 
 
 def _driver_notes(gpu: Gpu, around: Surveyed) -> Iterator[str]:
@@ -170,7 +175,8 @@ def _memory_notes(subject: Subject, host: Host) -> Iterator[str]:
 
 
 def _disk_notes(subject: Subject, around: Surveyed) -> Iterator[str]:
-    need, free = disk_bytes_needed(subject), around.host.disk_free_bytes
+    need = disk_bytes_needed(subject) + around.pending_bytes
+    free = around.host.disk_free_bytes
     if need + _DISK_RESERVE_BYTES > free:
         raise DiskFullError(
             f"the build needs {need / GIB:.1f} GiB, {free / GIB:.1f} GiB are free "

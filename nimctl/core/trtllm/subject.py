@@ -47,6 +47,9 @@ class BuildOptions(Value):
     settings: dict[str, str] = {}
 
 
+NO_OPTIONS = BuildOptions()
+
+
 class Subject(Value):
     """A checkpoint, the profile that is wanted of it, and the GPUs that it is built for.
 

@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+from nimctl.core.containers import ContainerSpec
 from nimctl.core.errors import BuildError, LimitRefusedError
 from nimctl.core.ports import Containers
 from nimctl.core.trtllm.job import (
@@ -21,6 +23,7 @@ from nimctl.core.trtllm.job import (
     calibration_name,
 )
 from nimctl.core.trtllm.pipeline import Command
+from nimctl.engines.trtllm.attended import attended
 
 _GRACE_S = 10.0
 # Only a container's home is nimctl's to choose.
@@ -81,6 +84,12 @@ class ContainerRunner:
         )
         # Of one key one builds at a time: a container of this name is of a nimctl that was killed.
         self._containers.remove(spec.name)
+        with _lent(site.staging, job.user):
+            return attended(
+                partial(self._run, spec, on_line), partial(self._containers.remove, spec.name)
+            )
+
+    def _run(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Ended:
         try:
             state = self._containers.run(spec, on_line)
         except LimitRefusedError as error:
@@ -131,6 +140,28 @@ class LocalRunner:
         """There is none."""
         del job
         return None
+
+
+@contextlib.contextmanager
+def _lent(directory: Path, user: str | None) -> Iterator[None]:
+    """Let a container's user write; root, who does not run containers as itself, lends what it has.
+
+    What the container wrote comes back to who runs nimctl.
+    """
+    uid, _, gid = (user or "").partition(":")
+    if os.getuid() != 0 or not uid.isdigit() or uid == "0":
+        yield
+        return
+    _give(directory, int(uid), int(gid or uid))
+    try:
+        yield
+    finally:
+        _give(directory, 0, 0)
+
+
+def _give(directory: Path, uid: int, gid: int) -> None:
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def _argv(job: EngineJob, command: Command) -> list[str]:

@@ -4,17 +4,18 @@ import msgspec
 import pytest
 from trtllm_subjects import CALIBRATION, GIB, SHOP, gpus, host, subject
 
-from nimctl.core.containers import Image
+from nimctl.core.containers import Devices, Image, ImageOffer
 from nimctl.core.errors import (
     ContainerEngineError,
     DiskFullError,
     HardwareError,
     NimctlError,
+    NotFoundError,
     UsageError,
 )
 from nimctl.core.machine import ContainerEngine, Host
 from nimctl.core.trtllm.design import design
-from nimctl.core.trtllm.machine import check_same_gpu, choose_gpus
+from nimctl.core.trtllm.machine import BuilderFacts, Installed, image_to_pull, workshop
 from nimctl.core.trtllm.preflight import Surveyed, preflight
 from nimctl.core.trtllm.releases import (
     BUILDER_IMAGE,
@@ -40,9 +41,8 @@ def surveyed(machine: Host, *, image: Image | None = None) -> Surveyed:
     return Surveyed(
         host=msgspec.structs.replace(machine, container_engine=DOCKER),
         release=release("1.2.1"),
-        in_container=True,
         home="/srv/nimctl",
-        image_reference=BUILDER_IMAGE,
+        builder=BUILDER_IMAGE,
         image=image,
     )
 
@@ -159,26 +159,63 @@ def test_a_container_engine_without_gpus_is_refused(
         preflight(one, BuildOptions(), (), without)
 
 
-def test_the_gpus_with_most_room_of_the_best_kind_are_chosen() -> None:
-    small = gpus("l4", 2)
-    first, second, third = gpus("h100_sxm", 3)
-    taken = msgspec.structs.replace(second, memory_free_bytes=GIB)
-    machine = host(*small, first, taken, third)
-    assert choose_gpus(machine, 2) == (first, third)
-    assert choose_gpus(machine, 2, "l4") == small
+def test_the_builder_runs_where_it_can() -> None:
+    here = Installed(version="1.2.1", examples="/opt/examples")
+    with_docker = surveyed(H100).host
+    facts = BuilderFacts(installed=here, user="7:7")
+    shop, version = workshop(BuildOptions(), with_docker, facts, H100.gpus)
+    assert (shop.image, shop.user, version) == (BUILDER_IMAGE, "7:7", "1.2.1")
+    assert shop.devices == Devices(uuids=("GPU-00000000",))
+    shop, version = workshop(BuildOptions(), H100, facts, H100.gpus)
+    assert (shop.image, shop.examples, version) == (None, "/opt/examples", "1.2.1")
+    # Wherever it runs, the engine is the same.
+    assert shop.builder == "tensorrt_llm 1.2.1"
+    forced = BuildOptions(builder="local")
+    assert workshop(forced, with_docker, facts, H100.gpus)[0].image is None
 
 
-def test_too_few_identical_gpus_are_refused() -> None:
-    machine = host(*gpus("l4", 1), *gpus("h100_sxm", 1))
-    with pytest.raises(HardwareError) as caught:
-        choose_gpus(machine, 2)
-    assert "1 x NVIDIA L4, 1 x NVIDIA H100 80GB HBM3" in (caught.value.cause or "")
+@pytest.mark.parametrize(
+    ("installed", "words"),
+    [(None, "not installed on this machine"), (Installed(version="1.2.1"), "no conversion")],
+)
+def test_an_installation_that_is_not_there_or_not_whole_is_refused(
+    installed: Installed | None, words: str
+) -> None:
+    options = BuildOptions(builder="local")
+    with pytest.raises(NotFoundError, match=words):
+        workshop(options, H100, BuilderFacts(installed=installed), H100.gpus)
 
 
-def test_an_engine_is_not_built_for_a_gpu_that_is_not_here() -> None:
-    check_same_gpu(subject(), H100)
-    with pytest.raises(HardwareError, match="NVIDIA L40S cannot be built on this machine"):
-        check_same_gpu(subject(gpu="l40s"), H100)
+def test_a_rootless_engine_and_cdi_are_asked_in_their_way() -> None:
+    engine = msgspec.structs.replace(
+        DOCKER, rootless=True, nvidia_runtime=False, cdi_gpus=("nvidia.com/gpu=0",)
+    )
+    machine = msgspec.structs.replace(H100, container_engine=engine)
+    shop, _ = workshop(BuildOptions(), machine, BuilderFacts(), H100.gpus)
+    assert shop.user == "0:0"
+    assert shop.devices == Devices(uuids=("GPU-00000000",), method="cdi")
+
+
+def test_an_image_is_pulled_only_where_it_is_missing_and_fits() -> None:
+    machine = surveyed(H100).host
+    shop, _ = workshop(BuildOptions(), machine, BuilderFacts(), H100.gpus)
+    there = Image(reference=BUILDER_IMAGE, id="sha256:1", architecture="amd64", size=1)
+    assert image_to_pull(shop, machine, BuilderFacts(image=there)) is None
+    assert image_to_pull(shop, machine, BuilderFacts()) == BUILDER_IMAGE
+    arm = ImageOffer(reference=BUILDER_IMAGE, architectures=("arm64",), size=None)
+    with pytest.raises(HardwareError, match="is for arm64, this machine is amd64"):
+        image_to_pull(shop, machine, BuilderFacts(offer=arm))
+    with pytest.raises(NotFoundError) as caught:
+        image_to_pull(shop, machine, BuilderFacts(may_pull=False))
+    assert caught.value.cause == "--offline is given"
+
+
+def test_the_size_that_the_registry_tells_is_said() -> None:
+    offer = ImageOffer(reference=BUILDER_IMAGE, architectures=("amd64",), size=20 * GIB)
+    around = msgspec.structs.replace(surveyed(H100), offer=offer)
+    made = design(subject("bf16"), BuildOptions(), SHOP)
+    notes = preflight(subject("bf16"), BuildOptions(), made.job.commands, around)
+    assert notes[0] == f"image {BUILDER_IMAGE} is pulled: 20.0 GiB"
 
 
 @pytest.mark.parametrize(

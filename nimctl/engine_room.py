@@ -1,0 +1,75 @@
+"""The room that engines take: which are in use, and which go when there is a limit."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from nimctl.core.engine import Engine
+from nimctl.core.refs import ModelRef
+from nimctl.core.reports import EnginesRemoved
+from nimctl.core.retention import Kept, surplus
+from nimctl.tools import Tools
+
+
+def prune_engines(
+    max_bytes: int, tools: Tools, *, remove: bool, keep: str | None = None
+) -> EnginesRemoved:
+    """Find the engines that were used least recently, until the rest fits; what builds left too.
+
+    `remove` tells whether they go, or are only counted; `keep` is the key of one that stays.
+    """
+    users = users_of_engines(tools)
+    engines = {engine.key: engine for engine in tools.engines.all()}
+    kept = [
+        Kept(
+            key=key,
+            size=engine.size,
+            used=tools.engines.last_used(key).isoformat(),
+            in_use=key in users or key == keep,
+        )
+        for key, engine in engines.items()
+    ]
+    chosen = [engines[key] for key in surplus(kept, max_bytes)]
+    if remove:
+        tools.engines.clear_leftovers()
+        return remove_engines(chosen, tools)
+    return EnginesRemoved(
+        engines=tuple(engine.key for engine in chosen),
+        bytes_freed=sum(engine.size for engine in chosen),
+    )
+
+
+def keep_to_limit(tools: Tools, new: str) -> EnginesRemoved | None:
+    """Make room for a new engine where a limit is configured; None when nothing had to go."""
+    limit = tools.settings.engines_limit
+    if limit is None:
+        return None
+    gone = prune_engines(limit, tools, remove=True, keep=new)
+    return gone if gone.engines else None
+
+
+def remove_engines(engines: Iterable[Engine], tools: Tools) -> EnginesRemoved:
+    """Remove engines, and where they are linked to."""
+    keys, freed = [], 0
+    for engine in engines:
+        # The links have to go too, or the disk stays as full as it was.
+        tools.models.detach(tools.engines.path(engine.key))
+        tools.engines.remove(engine.key)
+        keys.append(engine.key)
+        freed += engine.size
+    return EnginesRemoved(engines=tuple(keys), bytes_freed=freed)
+
+
+def users_of_engines(tools: Tools) -> dict[str, list[str]]:
+    """Running servers by the key of the engine that they have loaded."""
+    users: dict[str, list[str]] = {}
+    for name, directory in _running(tools):
+        for key in tools.models.attached(directory):
+            users.setdefault(key, []).append(name)
+    return users
+
+
+def _running(tools: Tools) -> Iterator[tuple[str, Path]]:
+    for server in tools.servers.all():
+        if server.state != "exited":
+            ref = ModelRef.parse(server.reference)
+            yield server.name, tools.layout.model(ref.directory_name, server.profile)

@@ -1,0 +1,187 @@
+"""`nimctl build-engine` for TensorRT-LLM: what is planned, and every refusal before the build."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import Run, words
+from trtllm_model import NAME, add_model, add_texts
+
+H100 = ("--gpu", "h100_sxm", "--dry-run")
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere.sock"}
+
+
+@pytest.fixture
+def model(environ: dict[str, str], tmp_path: Path) -> str:
+    return add_model(environ, tmp_path)
+
+
+@pytest.fixture
+def pulled(run: Run, model: str) -> str:
+    """The same in the store, where every digest is known, and so the key."""
+    assert run("pull", model).code == 0
+    return model
+
+
+def commands(script: str) -> list[list[str]]:
+    """The command lines of a printed script."""
+    return [shlex.split(line) for line in script.splitlines() if not line.startswith("#")]
+
+
+def test_a_dry_run_prints_what_runs_where_and_why(run: Run, model: str) -> None:
+    result = run("build-engine", model, "--precision", "bf16", *H100)
+    assert result.code == 0, result
+    notes = [line for line in result.out.splitlines() if line.startswith("# ")]
+    assert "# strategy tensorrt: TensorRT-LLM 1.2.1 builds engines, the last stable" in notes[0]
+    assert "removed engines in 1.3.0rc21" in notes[0]
+    assert any(
+        line.startswith("# build, inside the container: trtllm-build --checkpoint_dir /work")
+        for line in notes
+    )
+    pulled, *_ = [line for line in commands(result.out) if line[:2] == ["docker", "pull"]]
+    assert pulled[-1] == "nvcr.io/nvidia/tensorrt-llm/release:1.2.1"
+    convert, build = [line for line in commands(result.out) if line[:2] == ["docker", "run"]]
+    assert "--rm" in convert
+    assert convert[convert.index(pulled[-1]) + 1] == "python3"
+    assert build[build.index(pulled[-1]) + 1] == "trtllm-build"
+    # The line in the comment is what runs inside, word by word.
+    inside = next(line for line in notes if line.startswith("# build, inside"))
+    assert shlex.split(inside.partition(": ")[2]) == build[build.index(pulled[-1]) + 1 :]
+
+
+def test_the_plan_as_a_document_has_key_recipe_and_commands(run: Run, pulled: str) -> None:
+    plan = run("build-engine", pulled, "--precision", "bf16", *H100, "--json").json
+    (build,) = [step for step in plan["steps"] if step["type"] == "Build"]
+    assert build["recipe"]["gpu"] == "h100_sxm"
+    assert build["recipe"]["compute_capability"] == "9.0"
+    assert build["recipe"]["tensorrt_version"] == "10.14.1"
+    assert build["recipe"]["strategy"] == "tensorrt"
+    assert [command["phase"] for command in build["job"]["commands"]] == ["convert", "build"]
+    assert build["job"]["outputs"] == ["config.json", "rank0.engine"]
+    assert len(build["key"]) == 64
+
+
+def test_the_key_follows_from_what_the_engine_depends_on(run: Run, pulled: str) -> None:
+    def key(*more: str) -> str:
+        plan = run("build-engine", pulled, "--precision", "bf16", "--dry-run", "--json", *more).json
+        (found,) = [step["key"] for step in plan["steps"] if step["type"] == "Build"]
+        return str(found)
+
+    usual = key("--gpu", "h100_sxm")
+    assert key("--gpu", "h100_sxm") == usual
+    assert key("--gpu", "h100_sxm", "--set", "workers=4") == usual
+    others = [
+        key("--gpu", "l40s"),
+        key("--gpu", "h100_sxm", "--max-batch-size", "8"),
+        key("--gpu", "h100_sxm", "--set", "gemm_plugin=bfloat16"),
+        key("--gpu", "h100_sxm", "--image", "nvcr.io/nvidia/tensorrt-llm/release:1.1.0"),
+    ]
+    assert len({usual, *others}) == 5
+
+
+def test_a_mirror_of_the_image_gives_the_same_key(run: Run, pulled: str) -> None:
+    plans = [
+        run("build-engine", pulled, "--precision", "bf16", *H100, "--json", *more).json
+        for more in ((), ("--image", "registry.local:5000/nvidia/tensorrt-llm/release:1.2.1"))
+    ]
+    keys = {step["key"] for plan in plans for step in plan["steps"] if step["type"] == "Build"}
+    assert len(keys) == 1
+    assert None not in keys
+
+
+def test_calibration_data_choose_the_profile_that_needs_them(
+    run: Run, model: str, tmp_path: Path
+) -> None:
+    plain = run("build-engine", model, *H100, "--json").json
+    texts = add_texts(tmp_path)
+    measured = run("build-engine", model, *H100, "--json", "--calib", texts).json
+
+    def recipe(plan: dict[str, list[dict[str, dict[str, str]]]]) -> dict[str, str]:
+        return next(step["recipe"] for step in plan["steps"] if "recipe" in step)
+
+    assert recipe(plain)["precision"] == "bf16"
+    assert recipe(measured)["precision"] == "fp8"
+    assert len(recipe(measured)["calibration"]) == 64
+
+
+def test_parallelism_can_be_said(run: Run, model: str) -> None:
+    options = ("--precision", "bf16", "--tp", "2", "--dry-run", "--json")
+    plan = run("build-engine", model, "--gpu", "h100_sxm:2", *options).json
+    (build,) = [step for step in plan["steps"] if step["type"] == "Build"]
+    assert build["recipe"]["tp"] == 2
+    assert len(build["job"]["devices"]["uuids"]) == 2
+    assert "--tp_size 2" in " ".join(build["job"]["commands"][0]["argv"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (("--precision", "fp8"), 2, ["needs calibration data", "--calib FILE"]),
+        (("--precision", "fp8", "--calib", "/no/such.jsonl"), 3, ["/no/such.jsonl"]),
+        (("--set", "gemm_plugin=int4"), 2, ["--gemm_plugin=int4 is refused", "it takes one of"]),
+        (("--set", "gem_plugin=auto"), 2, ["have no flag --gem_plugin", "--gemm_plugin?"]),
+        (("--set", "max_batch_size=4"), 2, ["use --max-batch-size"]),
+        (("--set", "a=1", "--set", "a=2"), 2, ["--a is set twice"]),
+        (("--set", "opt_num_tokens=8"), 2, ["exclude each other"]),
+        (("--max-seq-len", "4096"), 2, ["longer than the model's context", "512 tokens"]),
+        (("--tp", "3"), 2, ["cannot be divided over 3 GPUs", "4 attention heads"]),
+        (("--pp", "3"), 2, ["cannot be divided over 3 GPUs", "2 layers"]),
+        (("--tp", "2"), 7, ["does not run on this machine"]),
+        (("--image", "own/builder:latest"), 2, ["does not say which TensorRT-LLM it holds"]),
+        (("--strategy", "prebuilt"), 3, ["no engine of tiny-llama in the store"]),
+        (
+            ("--strategy", "tensorrt", "--image", "nvcr.io/nvidia/tensorrt-llm/release:1.4.0rc1"),
+            2,
+            ["removed engines in 1.3.0rc21", "this is 1.4.0rc1"],
+        ),
+        (("--keep-going",), 2, ["--profiles"]),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_build(
+    run: Run, model: str, argv: tuple[str, ...], code: int, said: list[str]
+) -> None:
+    precision = () if "--precision" in argv else ("--precision", "bf16")
+    result = run("build-engine", model, *precision, *H100, *argv)
+    assert result.code == code, result
+    words(result, *said)
+
+
+def test_a_release_without_engines_gets_a_checkpoint_for_pytorch(run: Run, model: str) -> None:
+    image = "nvcr.io/nvidia/tensorrt-llm/release:1.4.0rc1"
+    result = run("build-engine", model, "--precision", "bf16", *H100, "--image", image)
+    assert result.code == 0, result
+    assert "# strategy pytorch: the PyTorch backend serves the checkpoint" in result.out
+    assert "TensorRT-LLM removed engines in 1.3.0rc21, this is 1.4.0rc1" in result.out
+    assert "docker run" not in result.out
+    assert "free_gpu_memory_fraction: 0.9" in result.out
+
+
+def test_a_model_without_a_way_to_an_engine_says_so(
+    run: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    model = add_model(environ, tmp_path, class_name="Gemma3ForCausalLM")
+    result = run("build-engine", model, "--precision", "bf16", *H100)
+    assert "no conversion to an engine is known for Gemma3ForCausalLM" in result.out
+
+
+def test_a_machine_without_gpus_is_told_what_there_is(run: Run, model: str) -> None:
+    result = run("build-engine", model, env=NO_ENGINE)
+    assert result.code == 7
+    words(result, NAME, f"nimctl list-profiles {NAME}")
+
+
+def test_options_of_trtllm_are_refused_for_other_engines(run: Run) -> None:
+    result = run("build-engine", "capitals-demo", "--max-batch-size", "4", env=NO_ENGINE)
+    assert result.code == 2
+    words(result, "takes no options of an engine's build")
+
+
+def test_the_printed_script_is_one_that_a_shell_reads(run: Run, model: str, tmp_path: Path) -> None:
+    import subprocess  # noqa: PLC0415 - only here
+
+    result = run("build-engine", model, "--precision", "bf16", *H100, "--strategy", "pytorch")
+    script = tmp_path / "build.sh"
+    script.write_text(result.out)
+    subprocess.run(["bash", script], check=True)
+    (options,) = list(Path(tmp_path).rglob("llm-options.yaml"))
+    assert options.read_text().startswith("max_batch_size: ")
