@@ -13,7 +13,7 @@ from models_page import models_page
 
 from nimctl.cli.app import nimctl as group
 from nimctl.cli.commands import COMMANDS
-from nimctl.core import plan, profile_reports, reports
+from nimctl.core import plan, profile_reports, reports, server_reports
 from nimctl.core.catalogue import Model
 from nimctl.core.doctor import DoctorReport
 from nimctl.core.errors import MEANINGS
@@ -27,15 +27,15 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "pull-profile": (reports.ProfilePullReport, "`pull --manifest --json`"),
     "build-engine": (reports.BuildReport, "`build-engine --json`"),
     "build-engines": (reports.BuildReports, "`build-engine --profiles --json`"),
-    "serve": (reports.ServeReport, "`serve --json`"),
+    "serve": (server_reports.ServeReport, "`serve --json`"),
     "list-profiles": (profile_reports.ProfileList, "`list-profiles MODEL --json`"),
     "explained-profile": (profile_reports.ExplainedProfile, "`list-profiles --explain --json`"),
     "catalogue": (profile_reports.CatalogueList, "`list-profiles --json`"),
     "list": (reports.StoredModels, "`list --json`"),
     "inspect-model": (reports.ModelReport, "`inspect` of a model"),
-    "inspect-server": (reports.InspectedServer, "`inspect` of a server"),
-    "restart": (reports.RestartReport, "`restart --json`"),
-    "ps": (reports.Servers, "`ps --json`"),
+    "inspect-server": (server_reports.InspectedServer, "`inspect` of a server"),
+    "restart": (server_reports.RestartReport, "`restart --json`"),
+    "ps": (server_reports.Servers, "`ps --json`"),
     "versions": (reports.VersionList, "`versions --json`"),
     "push": (reports.PushReport, "`push --json`"),
     "mirror": (reports.MirrorReport, "`mirror --json`"),
@@ -45,12 +45,12 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "lock": (Lock, "`nimctl.lock`"),
     "profiles-validate": (reports.ValidationReport, "`profiles validate --json`"),
     "profiles-path": (reports.CatalogueDirectories, "`profiles path --json`"),
-    "update": (reports.UpdateReport, "`update --json`"),
+    "update": (server_reports.UpdateReport, "`update --json`"),
     "engines": (reports.EngineList, "`engines --json`"),
     "engines-removed": (reports.EnginesRemoved, "`engines rm --json`, `engines prune --json`"),
     "engines-export": (reports.ExportReport, "`engines export --json` to a file"),
     "engines-import": (reports.ImportReport, "`engines import --json`"),
-    "stop": (reports.Stopped, "`stop --json`"),
+    "stop": (server_reports.Stopped, "`stop --json`"),
     "rm": (reports.Removed, "`rm --json`"),
     "plan": (plan.Plan, "`--dry-run --json`"),
     "error": (reports.ErrorReport, "a failed command with `--json`, on stderr"),

@@ -8,7 +8,8 @@ from nimctl.cli.options import complete_server, output_options, parse_reference
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
-    from nimctl.core.reports import InspectedServer, ModelReport
+    from nimctl.core.reports import ModelReport
+    from nimctl.core.server_reports import InspectedServer
     from nimctl.settings import Settings
     from nimctl.tools import Tools
 
@@ -38,7 +39,7 @@ def _report(name: str, kind: str | None, tools: "Tools") -> "InspectedServer | M
 
     from nimctl import stored
     from nimctl.core.errors import NotFoundError
-    from nimctl.core.reports import InspectedServer
+    from nimctl.core.server_reports import InspectedServer
 
     if kind != "model":
         try:

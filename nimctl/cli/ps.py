@@ -8,7 +8,7 @@ from nimctl.cli.options import output_options
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
-    from nimctl.core.reports import ServerReport
+    from nimctl.core.server_reports import ServerReport
     from nimctl.settings import Settings
 
 _SHOWN = len("GPU-12345678")
@@ -21,7 +21,7 @@ _SHOWN = len("GPU-12345678")
 def command(settings: "Settings", *, all_: bool, output: "Output") -> None:
     """List servers."""
     from nimctl.cli.render import table
-    from nimctl.core.reports import Servers
+    from nimctl.core.server_reports import Servers
     from nimctl.tools import Tools
 
     with Tools(settings) as tools:

@@ -43,7 +43,7 @@ def command(
     """Restart and wait."""
     from nimctl.core.events import Finished, Started
     from nimctl.core.plan import Await
-    from nimctl.core.reports import RestartReport
+    from nimctl.core.server_reports import RestartReport
     from nimctl.tools import Tools
 
     with Tools(settings) as tools, output.progress() as progress:

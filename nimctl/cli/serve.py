@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from nimctl.core.machine import Host
     from nimctl.core.plan import Plan
     from nimctl.core.profile import Wish
-    from nimctl.core.reports import ServerReport
     from nimctl.core.requests import ServeRequest
+    from nimctl.core.server_reports import ServerReport
     from nimctl.serving.groups import Groups
     from nimctl.settings import Settings
     from nimctl.tools import Tools
@@ -227,7 +227,7 @@ def _serve(
 def _report(
     server: "ServerReport", plan: "Plan", stopwatch: "Stopwatch", output: "Output", *, timings: bool
 ) -> None:
-    from nimctl.core.reports import ServeReport
+    from nimctl.core.server_reports import ServeReport
 
     output.note(f"{server.name} is ready after {stopwatch.total_s:.2f} s")
     if timings:

@@ -34,7 +34,7 @@ def command(
     settings: "Settings", names: tuple[str, ...], *, all_: bool, grace_s: float, output: "Output"
 ) -> None:
     """Stop each, and say which had to be killed."""
-    from nimctl.core.reports import Stopped
+    from nimctl.core.server_reports import Stopped
     from nimctl.tools import Tools
 
     if bool(names) == all_:

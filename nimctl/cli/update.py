@@ -67,8 +67,8 @@ def command(
     from nimctl.cli.dry_run import show
     from nimctl.cli.opening import planned_through
     from nimctl.core.plan import Replace
-    from nimctl.core.reports import UpdateReport
     from nimctl.core.requests import UpdateRequest, read_variables
+    from nimctl.core.server_reports import UpdateReport
     from nimctl.tools import Tools
 
     fields = {

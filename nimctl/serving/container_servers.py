@@ -13,8 +13,8 @@ from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
 from nimctl.core.events import Emit
 from nimctl.core.plan import Await, LaunchContainer, labelled
 from nimctl.core.ports import Containers, LogLines
-from nimctl.core.reports import ServerReport
 from nimctl.core.router import ROUTER
+from nimctl.core.server_reports import ServerReport
 from nimctl.core.servers import GROUP_LABEL, HOME_LABEL, NAME_LABEL, Member, Server, server_of
 from nimctl.core.starting import died
 from nimctl.core.usage import Load

@@ -15,8 +15,8 @@ from nimctl import documents
 from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, UsageError
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Launch
-from nimctl.core.reports import ServerReport
 from nimctl.core.router import ROUTER
+from nimctl.core.server_reports import ServerReport
 from nimctl.core.servers import Server
 from nimctl.core.usage import Load
 from nimctl.core.value import Value

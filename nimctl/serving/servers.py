@@ -14,7 +14,7 @@ from nimctl.core.errors import (
 from nimctl.core.events import Emit
 from nimctl.core.plan import Await, Launch, LaunchContainer
 from nimctl.core.ports import LogLines
-from nimctl.core.reports import ServerReport
+from nimctl.core.server_reports import ServerReport
 from nimctl.core.servers import Server
 from nimctl.serving.container_servers import ContainerServers
 from nimctl.serving.embedded import GRACE_S, EmbeddedServers

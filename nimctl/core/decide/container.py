@@ -1,14 +1,20 @@
 """Plans that serve from a container."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
-from nimctl.core.containers import OFFLINE_NETWORK, Devices
-from nimctl.core.decide.adapters import Adapters, checked_adapters
+from nimctl.core.decide.adapters import checked_adapters
 from nimctl.core.decide.build import engine_steps
-from nimctl.core.decide.engine_use import EngineUse, engine_use
+from nimctl.core.decide.contained import (
+    Shared,
+    engine_of,
+    has_built_engine,
+    options_file,
+    options_text,
+    serving,
+)
+from nimctl.core.decide.engine_use import engine_use
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.replicas import Slot, needs_router, router_steps, slots
 from nimctl.core.decide.serving import (
@@ -24,34 +30,19 @@ from nimctl.core.decide.serving import (
     url_at,
     url_of,
 )
-from nimctl.core.decide.target import Surroundings, Target, directory, weights
-from nimctl.core.early_access import STORE
+from nimctl.core.decide.target import Surroundings, Target
 from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError, UsageError
-from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, TRTLLM_ENGINE_DIRECTORY
 from nimctl.core.machine import ContainerEngine
-from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
 from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step, Write
 from nimctl.core.requests import IN_CONTAINERS, ServeRequest
 from nimctl.core.router import ROUTER
 from nimctl.core.servers import Readiness, Server
-from nimctl.core.serving import BACKENDS, Serving, container, with_labels
-from nimctl.core.unlisted import gguf_file
+from nimctl.core.serving import BACKENDS, container, with_labels
 from nimctl.core.value import Value
 
 # Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
 _TALKING = ("llm", "vlm", "safety")
 _START_S = 120.0
-_MEMORY_SHARE = 0.9
-
-
-class Shared(Value):
-    """What all replicas of a plan have in common."""
-
-    image: str
-    keys: Keys
-    adapters: Adapters
-    group: str | None
-    engine: EngineUse | None
 
 
 class Prepared(Value):
@@ -119,17 +110,17 @@ def prepared(
     pull = tuple(_pull(request, image, engine, around))
     if target.artifact.files:
         check_room(target, around)
-    use = engine_use(target, around, image) if _has_built_engine(target) else None
+    use = engine_use(target, around, image) if has_built_engine(target) else None
     if use is not None:
         build, note = use.steps, use.note
     else:
         build, note = engine_steps(target, around) if target.artifact.files else ((), "")
-    adapters = checked_adapters(target, around, engine=_engine_of(target, around, use))
+    adapters = checked_adapters(target, around, engine=engine_of(target, around, use))
     shared = Shared(image=image, keys=keys, adapters=adapters, group=group, engine=use)
     launches = tuple(_launch(request, target, around, slot, shared) for slot in places)
     files = tuple(prepare(target, around)) if target.artifact.files else target.bring
-    text = _options_text(shared)
-    options = (Write(path=_options_file(slot.name, around), text=text) for slot in places if text)
+    text = options_text(shared)
+    options = (Write(path=options_file(slot.name, around), text=text) for slot in places if text)
     return Prepared(
         steps=(*pull, *files, *build, *options),
         launches=launches,
@@ -168,8 +159,8 @@ def _router_server(
 def _launch(
     request: ServeRequest, target: Target, around: Surroundings, slot: Slot, shared: Shared
 ) -> LaunchContainer:
-    serving = _serving(request, target, around, slot, shared)
-    backend = BACKENDS[serving.profile.backend]
+    asked = serving(request, target, around, slot, shared)
+    backend = BACKENDS[asked.profile.backend]
     nim = target.nim if backend.name == "nim" else None
     server = describe_server(
         target,
@@ -182,21 +173,11 @@ def _launch(
     )
     return LaunchContainer(
         server=msgspec.structs.replace(server, group=shared.group),
-        container=with_labels(container(serving), request_labels(request) if shared.group else {}),
+        container=with_labels(container(asked), request_labels(request) if shared.group else {}),
         detach=request.detach,
         generate_api_key=shared.keys.generate,
-        registry_key_file=serving.key_file,
+        registry_key_file=asked.key_file,
     )
-
-
-def _options_text(shared: Shared) -> str:
-    """TensorRT-LLM's options file: for these GPUs, and for adapters."""
-    served = shared.engine.options if shared.engine else None
-    return (served or "") + (shared.adapters.options or "")
-
-
-def _options_file(name: str, around: Surroundings) -> str:
-    return str(around.layout.server(name) / "llm-options.yaml")
 
 
 def _await(request: ServeRequest, target: Target, launch: LaunchContainer) -> Await:
@@ -294,89 +275,6 @@ def _check_devices(target: Target, engine: ContainerEngine) -> None:
         cause="it has neither the NVIDIA runtime nor CDI devices",
         hint="sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
     )
-
-
-def _serving(
-    request: ServeRequest, target: Target, around: Surroundings, slot: Slot, shared: Shared
-) -> Serving:
-    profile = target.candidate.profile
-    engine = around.host.container_engine
-    brought = target.artifact.files or target.bring
-    downloads = profile.backend == "nim" and not brought and not request.offline
-    needs_key = downloads and around.has_registry_key
-    return Serving(
-        name=slot.name,
-        model=target.model,
-        profile=profile,
-        image=shared.image,
-        port=slot.port,
-        address=slot.address,
-        checkpoint=_checkpoint(target, around, shared.engine),
-        engine=_engine_of(target, around, shared.engine),
-        cache=around.nim_cache if profile.backend == "nim" else None,
-        downloads=downloads,
-        key_file=str(around.layout.server(slot.name) / "registry-key") if needs_key else None,
-        api_key_file=shared.keys.file,
-        chat_template=request.chat_template,
-        nim=target.nim,
-        nim_profile=profile.entry.id if profile.entry else None,
-        devices=Devices(
-            uuids=tuple(gpu.uuid for gpu in slot.gpus),
-            method="nvidia" if engine and engine.nvidia_runtime else "cdi",
-        )
-        if slot.gpus
-        else None,
-        user=around.user,
-        capacity=_capacity(request, target, around),
-        threads=request.threads or decoding_threads(weights(target), around.host.cpu.cores),
-        options_file=_options_file(slot.name, around) if _options_text(shared) else None,
-        adapters=shared.adapters.checked,
-        environment=request.environment,
-        arguments=request.engine_arguments,
-        network=OFFLINE_NETWORK if request.offline else "bridge",
-        # A server that runs away must not take the machine with it.
-        memory_limit_bytes=int(around.host.memory_total_bytes * _MEMORY_SHARE),
-        restarts=request.restarts,
-    )
-
-
-def _capacity(request: ServeRequest, target: Target, around: Surroundings) -> CapacityWish:
-    """What was asked for; llama.cpp has to be told the rest too, GPU servers choose by memory."""
-    if target.candidate.profile.backend != "llama_cpp":
-        return request.capacity
-    available = around.host.memory_available_bytes
-    full = default_capacity(target.architecture, available, request.capacity)
-    return CapacityWish(max_model_len=full.max_model_len, max_num_seqs=full.max_num_seqs)
-
-
-def _checkpoint(target: Target, around: Surroundings, use: EngineUse | None) -> str | None:
-    if use is not None and use.checkpoint is not None:
-        return use.checkpoint
-    if not target.artifact.files or target.candidate.profile.backend == "llama_cpp":
-        return None
-    laid_out = directory(target, around.layout)
-    early = target.candidate.profile.backend == "nemollm"
-    return str(laid_out / STORE if early else laid_out)
-
-
-def _has_built_engine(target: Target) -> bool:
-    profile = target.candidate.profile
-    return profile.backend == "tensorrt_llm" and profile.build
-
-
-def _engine_of(target: Target, around: Surroundings, use: EngineUse | None) -> str | None:
-    return use.engine if use is not None else _engine(target, around)
-
-
-def _engine(target: Target, around: Surroundings) -> str | None:
-    profile = target.candidate.profile
-    laid_out = directory(target, around.layout)
-    if profile.backend == "llama_cpp":
-        file = gguf_file(target.artifact) if not profile.build else None
-        return str(laid_out / (file or Path(ENGINE_DIRECTORY) / ENGINE_FILE))
-    if profile.backend == "tensorrt_llm" and profile.runtime is None:
-        return str(laid_out / TRTLLM_ENGINE_DIRECTORY)
-    return None
 
 
 def _readiness(request: ServeRequest, target: Target) -> Readiness:
