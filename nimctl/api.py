@@ -77,7 +77,7 @@ def _building_target(
     if request.options.strategy in ("tensorrt", "pytorch") and wish.backend is None:
         wish = msgspec.structs.replace(wish, backend="tensorrt_llm")
     model = _model(request.ref, artifact, tools)
-    candidates = survey(model, host, tools).matching(wish)
+    candidates = survey(model, host, tools, everywhere=wish.narrows).matching(wish)
     chosen = decide.for_engine(
         candidates, request.options, has_calibration=request.calibration is not None
     )

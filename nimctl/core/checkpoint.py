@@ -93,6 +93,7 @@ def read_architecture(config: Mapping[str, object]) -> Architecture | None:
         head_dim=head_dim,
         context_length=_context_length(config),
         tied_embeddings=config.get("tie_word_embeddings") is True,
+        class_name=class_name(config),
     )
     return msgspec.structs.replace(read, parameters=decoder_parameters(read) or 1)
 

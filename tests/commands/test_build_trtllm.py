@@ -156,6 +156,16 @@ def test_a_release_without_engines_gets_a_checkpoint_for_pytorch(run: Run, model
     assert "free_gpu_memory_fraction: 0.9" in result.out
 
 
+def test_a_checkpoint_outside_the_catalogue_is_built_of_as_well(
+    run: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    add_model(environ, tmp_path)
+    result = run("build-engine", f"file://{tmp_path}/checkpoint", *H100)
+    assert result.code == 0, result
+    assert "# strategy tensorrt" in result.out
+    assert "models/core/llama/convert_checkpoint.py" in result.out
+
+
 def test_a_model_without_a_way_to_an_engine_says_so(
     run: Run, environ: dict[str, str], tmp_path: Path
 ) -> None:

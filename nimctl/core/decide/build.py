@@ -2,12 +2,14 @@
 
 import msgspec
 
+from nimctl.core.checkpoint import CONVERTIBLE
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.target import Surroundings, Target, directory, recipe_for
 from nimctl.core.decide.trtllm import plan_trtllm
-from nimctl.core.errors import NotFoundError, UsageError
+from nimctl.core.errors import NimctlError, NotFoundError, UnsupportedModelError, UsageError
 from nimctl.core.machine import Host
 from nimctl.core.plan import Attach, Build, Plan, Step
+from nimctl.core.trtllm.families import FAMILIES
 from nimctl.core.trtllm.subject import NO_OPTIONS, BuildOptions
 
 
@@ -27,15 +29,28 @@ def plan_build(target: Target, around: Surroundings, options: BuildOptions = NO_
             cause="they are for engines of TensorRT-LLM",
             hint="nimctl list-profiles shows which profiles there are; --backend tensorrt_llm",
         )
-    if not target.candidate.profile.build:
-        raise UsageError(
-            f"profile {target.candidate.profile.name} needs no build",
-            cause="its files are an engine already",
-            hint=f"nimctl serve {target.ref}",
-        )
+    if not profile.build:
+        raise _nothing_to_build(target)
     check_runtime(around.host)
     check_room(target, around)
     return Plan(steps=(*prepare(target, around), build_step(target, around)))
+
+
+def _nothing_to_build(target: Target) -> NimctlError:
+    profile = target.candidate.profile
+    name = target.architecture.class_name if target.architecture else None
+    if profile.backend == "llama_cpp":
+        return UsageError(
+            f"profile {profile.name} needs no build",
+            cause="its files are an engine already",
+            hint=f"nimctl serve {target.ref}",
+        )
+    known = dict.fromkeys((*CONVERTIBLE, *(one for family in FAMILIES for one in family.classes)))
+    return UnsupportedModelError(
+        f"no engine can be built of {target.model}" + (f", a {name}" if name else ""),
+        cause="engines are built of " + ", ".join(known),
+        hint=f"nimctl serve {target.ref} --backend {profile.backend}, or a GGUF file of it",
+    )
 
 
 def build_step(target: Target, around: Surroundings) -> Build:
