@@ -1,127 +1,156 @@
 """Pulling, against the tools that people use, in the same run.
 
-nginx on loopback serves one large file and many small ones. Each candidate starts from nothing and
-writes to the same disk. What verifies and what does not is in the table; peers that are not
-installed are left out and named.
+nginx on loopback serves a large file, an archive and many small files. Each candidate starts from
+nothing and writes to the same disk; all run in turns. What checks the bytes and what does not is in
+the tables, which are those of docs/explanation/performance.md. Peers that are not installed are
+left out and named; RAMALAMA may name a ramalama.
 """
 
 import argparse
-import hashlib
 import os
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
-from hub_metadata import serving_hub
 from measure import in_turns, machine, wall_s
+from pull_data import write_noise, write_tarball
+from pull_site import MODEL, Site
 
 BIN = Path(sys.executable).parent
+NIMCTL = BIN / "nimctl"
+HF = BIN / "hf"
 RAMALAMA = os.environ.get("RAMALAMA") or shutil.which("ramalama")
-PORT = 18917
-HF: list[Sequence[str | Path]] = [
-    [BIN / "hf", "download", "--quiet", "bench/model"],
-    [BIN / "hf", "cache", "verify", "bench/model"],
-]
-NGINX = """
-daemon off; pid {root}/nginx.pid; error_log {root}/error.log; worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; sendfile on; keepalive_requests 100000;
-  client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
-  uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
-  server {{ listen 127.0.0.1:{port}; root {root}/www; }}
-}}
-"""
+ARIA2C = shutil.which("aria2c")
+MIB, GIB = 2**20, 2**30
+
+Steps: TypeAlias = Sequence[Sequence[str | Path]]
+Candidates: TypeAlias = dict[str, Steps]
 
 
 def main() -> None:
-    """Print a table for the large file and one for the small ones."""
+    """Print a table for each case."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gib", type=float, default=2.0)
-    parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--gib", type=float, default=2.0, help="size of the large file")
+    parser.add_argument("--tar-gib", type=float, default=1.0, help="size of the archive")
+    parser.add_argument("--files", type=int, default=5000, help="number of small files")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--directory", type=Path, default=None)
+    parser.add_argument("--only", choices=CASES, action="append", help="only these cases")
+    parser.add_argument("--directory", type=Path, default=None, help="where to work")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.directory) as scratch, _nginx(Path(scratch)):
-        root = Path(scratch)
-        print(f"{machine()}; median of {options.rounds}, in turns\n")
-        for peer, path in (("aria2c", shutil.which("aria2c")), ("ramalama", RAMALAMA)):
-            if path is None:
-                print(f"{peer} is not installed and left out\n")
-        _large(root, round(options.gib * 2**30), options.rounds)
-        _small(root, options.files, options.rounds)
-
-
-def _large(root: Path, size: int, rounds: int) -> None:
-    sha256 = _write_random(root / "www" / "weights.gguf", size)
-    url = f"http://127.0.0.1:{PORT}/weights.gguf"
-    commands: dict[str, list[Sequence[str | Path]]] = {
-        "nimctl pull (sha256)": [[BIN / "nimctl", "pull", "-q", f"{url}#sha256={sha256}"]],
-        "curl (no check)": [["curl", "-sSfo", "{out}/weights.gguf", url]],
-    }
-    if shutil.which("aria2c"):
-        check = f"--checksum=sha-256={sha256}"
-        commands["aria2c -x8 (sha256)"] = [
-            ["aria2c", "-q", "-x8", "-s8", check, "-d", "{out}", url]
-        ]
-    if RAMALAMA:
-        commands["ramalama pull (no check)"] = [
-            [RAMALAMA, "--store", "{out}", "--nocontainer", "pull", url]
-        ]
-    with serving_hub(root / "www", PORT, ["weights.gguf"], {"weights.gguf": sha256}) as hub:
-        commands["hf download, hf cache verify (sha256)"] = HF
-        _table(f"One file of {size / 2**30:g} GiB", root, commands, rounds, hub)
-    (root / "www" / "weights.gguf").unlink()
-
-
-def _small(root: Path, count: int, rounds: int) -> None:
-    directory = root / "www" / "small"
-    directory.mkdir()
-    names = [f"small/{number:05}.bin" for number in range(count)]
-    digests = {name: _write_random(root / "www" / name, 4096) for name in names}
-    with serving_hub(root / "www", PORT, names, digests) as hub:
-        commands: dict[str, list[Sequence[str | Path]]] = {
-            "nimctl pull hf:// (sha256)": [[BIN / "nimctl", "pull", "-q", "hf://bench/model"]],
-            "hf download (no check)": HF[:1],
-        }
-        _table(f"{count} files of 4 KiB", root, commands, rounds, hub)
-
-
-def _table(
-    title: str,
-    root: Path,
-    commands: dict[str, list[Sequence[str | Path]]],
-    rounds: int,
-    endpoint: str,
-) -> None:
-    candidates: dict[str, Callable[[], float]] = {
-        name: partial(_timed, root, steps, endpoint) for name, steps in commands.items()
-    }
-    medians = in_turns(candidates, rounds)
-    own = next(iter(medians.values()))
-    print(f"{title}\n\n| command | seconds | nimctl is faster by |\n|---|---|---|")
-    for name, seconds in medians.items():
-        print(f"| {name} | {seconds:.2f} | {seconds / own:.2f} |")
-    print(
-        f"\nPeak memory of nimctl: {_peak_mib(root, next(iter(commands.values())), endpoint)} MiB\n"
-    )
-    missing = [
-        name
-        for name, there in (("aria2c", shutil.which("aria2c")), ("ramalama", RAMALAMA))
-        if not there
-    ]
+    print(f"{machine()}; median of {options.rounds}, in turns\n")
+    missing = [name for name, path in (("aria2c", ARIA2C), ("ramalama", RAMALAMA)) if not path]
     if missing:
         print(f"Not installed, left out: {', '.join(missing)}\n")
+    for case in options.only or CASES:
+        with tempfile.TemporaryDirectory(dir=options.directory) as scratch:
+            CASES[case](Site(Path(scratch)), options)
 
 
-def _timed(root: Path, steps: list[Sequence[str | Path]], endpoint: str) -> float:
-    with _fresh(root, endpoint) as (out, environ):
+def _large(site: Site, options: argparse.Namespace) -> None:
+    size = round(options.gib * GIB)
+    sha256 = write_noise(site.files / "weights.gguf", size)
+    site.publish(large={"weights.gguf": sha256})
+    url = site.url("weights.gguf")
+    candidates: Candidates = {
+        "nimctl pull (sha256)": [[NIMCTL, "pull", "-q", f"{url}#sha256={sha256}"]],
+        "curl (no check)": [_curl(url)],
+    }
+    if ARIA2C:
+        check = f"--checksum=sha-256={sha256}"
+        candidates["aria2c -x8 (sha256)"] = [
+            [ARIA2C, "-q", "-x8", "-s8", check, "-d", "{out}", url]
+        ]
+    candidates |= _ramalama(url)
+    candidates["hf download, hf cache verify (sha256)"] = [
+        [HF, "download", "--quiet", MODEL],
+        [HF, "cache", "verify", MODEL],
+    ]
+    _table(f"One file of {options.gib:g} GiB", site, candidates, options.rounds)
+
+
+def _middling(site: Site, options: argparse.Namespace) -> None:
+    size = 400 * MIB
+    sha256 = write_noise(site.files / "weights.gguf", size)
+    site.publish(large={"weights.gguf": sha256})
+    url = site.url("weights.gguf")
+    candidates: Candidates = {
+        "nimctl pull (sha256)": [[NIMCTL, "pull", "-q", f"{url}#sha256={sha256}"]],
+        "curl (no check)": [_curl(url)],
+        **_ramalama(url),
+    }
+    _table("One file of 400 MiB", site, candidates, options.rounds)
+
+
+def _archive(site: Site, options: argparse.Namespace) -> None:
+    path = site.files / "model.tar.gz"
+    sha256 = write_tarball(path, round(options.tar_gib * GIB))
+    site.publish(large={})
+    url = site.url(path.name)
+    sums = site.root / "SHA256SUMS"
+    sums.write_text(f"{sha256}  model.tar.gz\n", encoding="utf-8")
+    unpack: Steps = [
+        _curl(url),
+        ["sh", "-c", f"cd {{out}} && sha256sum --quiet -c {sums}"],
+        ["tar", "-xzf", "{out}/model.tar.gz", "-C", "{out}"],
+    ]
+    candidates: Candidates = {
+        "nimctl pull (sha256 of the archive and of each file)": [
+            [NIMCTL, "pull", "-q", f"{url}#sha256={sha256}"]
+        ],
+        "curl, sha256sum, tar -xzf": unpack,
+    }
+    title = f"A tar.gz of {path.stat().st_size / GIB:.2f} GiB to files"
+    _table(title, site, candidates, options.rounds)
+
+
+def _small(site: Site, options: argparse.Namespace) -> None:
+    names = [f"small/{number:05}.json" for number in range(options.files)]
+    (site.files / "small").mkdir()
+    for name in names:
+        write_noise(site.files / name, 4096)
+    site.publish(large={}, small=names)
+    candidates: Candidates = {
+        "nimctl pull hf:// (git-sha1)": [[NIMCTL, "pull", "-q", f"hf://{MODEL}"]],
+        "hf download (no check)": [[HF, "download", "--quiet", MODEL]],
+    }
+    _table(f"{options.files:,} files of 4 KiB", site, candidates, options.rounds)
+
+
+CASES = {"large": _large, "middling": _middling, "archive": _archive, "small": _small}
+
+
+def _curl(url: str) -> Sequence[str | Path]:
+    return ["curl", "-sSf", "-o", f"{{out}}/{url.rpartition('/')[2]}", url]
+
+
+def _ramalama(url: str) -> Candidates:
+    if not RAMALAMA:
+        return {}
+    pull = [RAMALAMA, "--store", "{out}", "--nocontainer", "pull", url]
+    return {"ramalama pull (no check)": [pull]}
+
+
+def _table(title: str, site: Site, candidates: Candidates, rounds: int) -> None:
+    with site.served():
+        medians = in_turns(
+            {name: partial(_timed, site, steps) for name, steps in candidates.items()}, rounds
+        )
+        peak_mib = _peak_mib(site, next(iter(candidates.values())))
+    own = next(iter(medians.values()))
+    print(f"{title}:\n\n| command | seconds | nimctl is faster by |\n|---|---|---|")
+    for name, seconds in medians.items():
+        print(f"| {name} | {seconds:.2f} | {seconds / own:.2f} |")
+    print(f"\nPeak memory of nimctl: {peak_mib} MiB\n", flush=True)
+
+
+def _timed(site: Site, steps: Steps) -> float:
+    with _fresh(site) as (out, environ):
 
         def run() -> None:
             for step in steps:
@@ -131,8 +160,8 @@ def _timed(root: Path, steps: list[Sequence[str | Path]], endpoint: str) -> floa
         return wall_s(run)
 
 
-def _peak_mib(root: Path, steps: list[Sequence[str | Path]], endpoint: str) -> int:
-    with _fresh(root, endpoint) as (_, environ):
+def _peak_mib(site: Site, steps: Steps) -> int:
+    with _fresh(site) as (_, environ):
         child = subprocess.Popen(steps[0], env=environ, stdout=subprocess.DEVNULL)
         _, _, usage = os.wait4(child.pid, 0)
         child.returncode = 0
@@ -140,45 +169,20 @@ def _peak_mib(root: Path, steps: list[Sequence[str | Path]], endpoint: str) -> i
 
 
 @contextmanager
-def _fresh(root: Path, endpoint: str) -> Iterator[tuple[Path, dict[str, str]]]:
-    out = root / "out"
+def _fresh(site: Site) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    out = site.root / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     subprocess.run(["sync", "-f", out], check=True)
     environ = {
         "HOME": str(out),
         "PATH": os.environ["PATH"],
-        "HF_ENDPOINT": endpoint,
+        "HF_ENDPOINT": site.endpoint,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     yield out, environ
     shutil.rmtree(out, ignore_errors=True)
-
-
-def _write_random(path: Path, size: int) -> str:
-    generator = random.Random(str(path.name))  # noqa: S311 - test data, the same each time
-    digest = hashlib.sha256()
-    with path.open("wb") as file:
-        while size > 0:
-            block = generator.randbytes(min(size, 2**24))
-            file.write(block)
-            digest.update(block)
-            size -= len(block)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _nginx(root: Path) -> Iterator[None]:
-    (root / "www").mkdir()
-    root.chmod(0o755)
-    (root / "nginx.conf").write_text(NGINX.format(root=root, port=PORT), encoding="utf-8")
-    server = subprocess.Popen(["nginx", "-c", root / "nginx.conf", "-p", root])
-    try:
-        yield
-    finally:
-        server.terminate()
-        server.wait()
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         artifact = unpacking.settle(_with_digests(step.artifact, fetched))
         findings = _inspect(artifact, tools, emit)
         tools.artifacts.pin(ref, artifact)
-        tools.transfer.forget(files, step.unpack)
+        tools.transfer.forget(files, step.unpack, name=ref.digest)
     brought = Brought(artifact=artifact, fetched=fetched)
     return msgspec.structs.replace(
         outcome,
@@ -69,8 +69,9 @@ def _transfer(
     files = step.artifact.files
     title = f"{step.reference}, {len(files)} {'file' if len(files) == 1 else 'files'}"
     emit(Started(task="fetch", title=title, total=step.artifact.size))
-    locate = tools.registries.find(ModelRef.parse(step.reference).scheme).locate
-    fetched = tools.transfer.fetch(files, locate, emit_part, follow)
+    ref = ModelRef.parse(step.reference)
+    locate = tools.registries.find(ref.scheme).locate
+    fetched = tools.transfer.fetch(files, locate, emit_part, follow, name=ref.digest)
     emit(Finished(task="fetch"))
     return fetched
 

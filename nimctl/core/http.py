@@ -1,5 +1,6 @@
 """Decisions about HTTP: what may be shown, where credentials may go, what an answer means."""
 
+import functools
 import ipaddress
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -63,6 +64,7 @@ class Origin(NamedTuple):
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
+@functools.lru_cache(maxsize=256)
 def origin(url: str) -> Origin:
     """The origin of an http or https URL.
 

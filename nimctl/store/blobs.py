@@ -54,7 +54,8 @@ class BlobStore:
         with translated_disk_errors(self.layout.root):
             _sync([path for path, _ in staged])
             names = [self._publish(path, sha256) for path, sha256 in staged]
-            _sync(sorted({directory for name in names for directory in name.parents[:2]}))
+            directories = {name.parent for name in names}
+            _sync(sorted({*directories, *(directory.parent for directory in directories)}))
         return names
 
     def remove(self, sha256: str) -> None:

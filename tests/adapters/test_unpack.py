@@ -260,6 +260,22 @@ def test_a_hostile_member_is_refused_whatever_came_before_it(
     assert store.leftovers == []
 
 
+@pytest.mark.parametrize("is_digested", [True, False])
+def test_a_bomb_is_refused_and_fills_nothing(
+    server: FileServer, store: Store, *, is_digested: bool
+) -> None:
+    data = gzip.compress(tar_of({"zeros": bytes(48 * 2**20)}))
+    file = digested("m.tar.gz", server.put("file", Served(data)), data)
+    if not is_digested:
+        file = replace(file, digests={})
+
+    with pytest.raises(VerificationError, match=r"m\.tar\.gz: .* more than 200 times its size"):
+        pull(store, file)
+
+    assert store.is_empty()
+    assert store.leftovers == []
+
+
 def test_a_zip_whose_directory_tells_something_else_is_refused_at_its_end(
     server: FileServer, store: Store
 ) -> None:

@@ -4,6 +4,7 @@ https://huggingface.co/docs/huggingface_hub/guides/manage-cache; the lists, `tre
 of huggingface_hub 2.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,11 +53,14 @@ class HubCache:
 
         The digest is the sha256 of an LFS file and the git blob id of any other.
         """
+        if self.directory is None:
+            return None
         named = _RESOLVE_PATH.match(urlsplit(file.url).path)
         digest = file.digests.get("git-sha1", file.sha256)
-        if self.directory is None or not named or digest is None:
+        blobs = self._blobs(named[1]) if named else None
+        if blobs is None or digest is None:
             return None
-        blob = self._repository(self.directory, named[1]) / "blobs" / digest
+        blob = blobs / digest
         try:
             is_whole = blob.is_file() and blob.stat().st_size == file.size
         except OSError:
@@ -97,6 +101,14 @@ class HubCache:
         if self.directory is None:
             return []
         return list(_snapshot(self._repository(self.directory, repository) / "snapshots" / commit))
+
+    @functools.cache  # noqa: B019 - as long as one command runs, for each of thousands of files
+    def _blobs(self, repository: str) -> Path | None:
+        """The directory of a repository's blobs, if there is one."""
+        if self.directory is None:
+            return None
+        blobs = self._repository(self.directory, repository) / "blobs"
+        return blobs if blobs.is_dir() else None
 
     @staticmethod
     def _repository(directory: Path, name: str) -> Path:

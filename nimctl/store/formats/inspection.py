@@ -35,6 +35,9 @@ def inspect_file(path: Path, name: str, limits: ScanLimits | None = None) -> tup
     Raises:
         VerificationError: It is a malformed safetensors file, or holds one.
     """
+    with path.open("rb", buffering=0) as file:
+        if kind_of(PurePosixPath(name), file.read(HEAD_BYTES)) is None:
+            return ()
     file_bytes = path.stat().st_size
     inspection = _Inspection(name, Budget(limits or ScanLimits(), file_bytes))
     with path.open("rb") as file:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from nimctl.core.errors import NetworkError
 from nimctl.core.http import Origin
 from nimctl.store.transfer.failures import TemporaryError
+from nimctl.store.transfer.heads import QuickResponse
 from nimctl.store.transfer.proxies import proxy_address
 
 _WORTH_SKIPPING_BYTES = 64 * 1024
@@ -61,7 +62,7 @@ class Response:
         self._unread = response.length
         self._is_begun = False
         self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.headers: Mapping[str, str] = dict(response.headers)
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +152,7 @@ class Connection:
             self._http = http.client.HTTPConnection(host, port, timeout=connect_timeout_s)
             if proxy:
                 self._absolute_prefix = f"http://{_authority(target)}"
+        self._http.response_class = QuickResponse
         self._host_header = _authority(target)
         self._where = f"{host}:{port}"
 

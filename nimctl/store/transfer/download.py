@@ -18,7 +18,13 @@ from nimctl.store.transfer.local import clone, is_local, open_local
 from nimctl.store.transfer.part import Part
 from nimctl.store.transfer.ranges import Ledger, Mark, Range, complete, plan, range_length
 from nimctl.store.transfer.route import Route
-from nimctl.store.transfer.state import State, can_go_on, may_be_complete, transfer_id
+from nimctl.store.transfer.state import (
+    State,
+    can_go_on,
+    may_be_complete,
+    needs_receipt,
+    transfer_id,
+)
 
 
 class Download:
@@ -28,7 +34,8 @@ class Download:
     of their own and the verifier hashes behind them. Otherwise one worker at a time reads on from
     where the file ends and hashes what it has in its hands.
 
-    With `follow`, what the follower makes of the bytes is wanted in their place.
+    With `follow`, what the follower makes of the bytes is wanted in their place. `sha256` is what
+    the file has, as far as that is known: from the registry, or from the receipt of an earlier run.
     """
 
     def __init__(
@@ -37,10 +44,15 @@ class Download:
         route: Route,
         range_bytes: int,
         follow: MakeFollower | None = None,
+        *,
+        id_: str | None = None,
+        receipt: str | None = None,
     ) -> None:
         self.files = files
         self.file = files[0]
-        self.id = transfer_id(self.file, is_followed=follow is not None)
+        self.id = id_ or transfer_id(self.file, is_followed=follow is not None)
+        self.needs_receipt = follow is None and needs_receipt(self.file)
+        self.sha256 = receipt if self.needs_receipt else self.file.sha256
         self.route = route
         self.size = self.file.size
         self.is_parallel = self.size is not None and self.size > range_bytes
@@ -144,12 +156,6 @@ class Download:
             validator = self.identity.validator
             return State(size=self.size, validator=validator, pieces=self.ledger.pieces)
 
-    @property
-    def needs_receipt(self) -> bool:
-        """Whether only a note tells that the store has this file, and which it is."""
-        is_known = self.file.sha256 is not None or self.following is not None
-        return not is_known and bool(self.file.digests or self.file.etag)
-
     def leave(self) -> None:
         """Save and close an unfinished file; on a full disk the state saved before has to do."""
         if self.following:
@@ -187,6 +193,8 @@ class Download:
         The first answer has to show that the server does ranges before other workers join in. When
         all ranges are taken, slow ones are shared.
         """
+        if not self.is_parallel and not self.ledger.is_idle:
+            return None
         with self._lock:
             is_open_to_many = self.is_parallel and self.is_probed
             if self._is_restarting or not (is_open_to_many or self.ledger.is_idle):

@@ -1,12 +1,13 @@
 """The thread that writes to the disk what must not be lost: states, and final names."""
 
 import time
+from collections.abc import Sequence
 
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.download import Download
 from nimctl.store.transfer.mending import keep_checksums
 from nimctl.store.transfer.queue import Queue
-from nimctl.store.transfer.receipt import Receipt
+from nimctl.store.transfer.receipts import Receipts
 
 _LOOK_AGAIN_S = 0.1
 
@@ -21,9 +22,12 @@ class Keeper:
     `checkpoint_s` seconds bytes and state are also brought to the disk, for when the power fails.
     """
 
-    def __init__(self, queue: Queue, blobs: BlobStore, checkpoint_s: float) -> None:
+    def __init__(
+        self, queue: Queue, blobs: BlobStore, receipts: Receipts, checkpoint_s: float
+    ) -> None:
         self._queue = queue
         self._blobs = blobs
+        self._receipts = receipts
         self._checkpoint_s = checkpoint_s
         self._saved: dict[str, int] = {}
         self._checkpoint_at = time.monotonic() + checkpoint_s
@@ -44,19 +48,18 @@ class Keeper:
         verified = self._queue.wait_for_results(min(_LOOK_AGAIN_S, self._checkpoint_s))
         if not verified:
             return
-        for download, sha256 in verified:
-            self._note(download, sha256)
+        self._note(verified)
         staged = (download.staged(sha256) for download, sha256 in verified)
         self._blobs.adopt_all([one for files in staged for one in files])
         for download, _ in verified:
             download.settle()
         self._queue.settle(verified)
 
-    def _note(self, download: Download, sha256: str) -> None:
-        if download.needs_receipt:
-            Receipt(download.part.path).write(sha256)
-        if not download.following:
-            keep_checksums(self._blobs.layout, sha256, download.state())
+    def _note(self, verified: Sequence[tuple[Download, str]]) -> None:
+        self._receipts.add((one.id, sha256) for one, sha256 in verified if one.needs_receipt)
+        for download, sha256 in verified:
+            if not download.following and len(download.ledger.ranges) > 1:
+                keep_checksums(self._blobs.layout, sha256, download.state())
 
     def _save(self, download: Download) -> None:
         done_bytes = download.ledger.done_bytes

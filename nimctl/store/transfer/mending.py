@@ -25,9 +25,8 @@ _WRITABLE = 0o644
 
 
 def keep_checksums(layout: Layout, sha256: str, complete: State) -> None:
-    """Remember the checksums of a file that is about to become a blob, if it came in ranges."""
-    if len(complete.pieces) > 1:
-        _write(layout.checksums(sha256), complete)
+    """Remember the checksums of a file of several ranges that is about to become a blob."""
+    _write(layout.checksums(sha256), complete)
 
 
 def damaged_pieces(blobs: BlobStore, sha256: str) -> tuple[Piece, ...]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,6 @@ from nimctl.core.layout import Layout
 from nimctl.store.disk import translated_disk_errors
 from nimctl.store.locks import Lock, try_lock
 from nimctl.store.transfer.local import link, open_local
-from nimctl.store.transfer.receipt import Receipt
 from nimctl.store.transfer.state import State, decode, encode
 
 _STATE, _NEW_STATE = ".state", ".new"
@@ -25,7 +25,7 @@ _CLOSED = -1
 
 def part_path(layout: Layout, transfer_id: str) -> Path:
     """Where the bytes of an unfinished transfer are; its state is beside them."""
-    return layout.partial(transfer_id).with_suffix(".part")
+    return layout.partial(f"{transfer_id}.part")
 
 
 def state_path(part: Path) -> Path:
@@ -35,7 +35,6 @@ def state_path(part: Path) -> Path:
 
 def remove_leftovers(part: Path) -> None:
     """Remove what a process left that was killed when it had just given the file its name."""
-    Receipt(part).remove()
     if not part.exists():
         for suffix in (_STATE, _NEW_STATE):
             part.with_suffix(suffix).unlink(missing_ok=True)
@@ -56,13 +55,19 @@ class Part:
         self.path = lock.path
         self._lock = lock
         self._descriptor = lock.descriptor
-        self._state = state_path(lock.path)
-        self._new_state = lock.path.with_suffix(_NEW_STATE)
         self._has_state = True
         self._reserved = 0
         self._borrowed: int | None = None
         self._link: Path | None = None
         self._saving = threading.Lock()  # whoever completes the last range may come late to it
+
+    @cached_property
+    def _state(self) -> Path:
+        return state_path(self.path)
+
+    @cached_property
+    def _new_state(self) -> Path:
+        return self.path.with_suffix(_NEW_STATE)
 
     @classmethod
     def open(cls, path: Path) -> Self | None:

@@ -112,8 +112,8 @@ class Queue:
         """Open a file to all workers."""
         with self._lock:
             self._active.append(download)
-            self._work.notify()
             if download.is_parallel:
+                self._work.notify()
                 self._progress.notify_all()
 
     def wait_for_parallel(self) -> list[Download]:

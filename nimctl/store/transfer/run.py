@@ -11,6 +11,7 @@ from nimctl.store.transfer.keeper import Keeper
 from nimctl.store.transfer.progress import Reporter
 from nimctl.store.transfer.queue import Queue
 from nimctl.store.transfer.rate import TokenBucket
+from nimctl.store.transfer.receipts import Receipts
 from nimctl.store.transfer.verifier import Verifier
 from nimctl.store.transfer.worker import Worker
 
@@ -19,7 +20,11 @@ _LEAVE_WITHIN_S = 0.9
 
 
 def run(
-    downloads: Sequence[Download], blobs: BlobStore, network: Network, emit: Emit
+    downloads: Sequence[Download],
+    blobs: BlobStore,
+    network: Network,
+    receipts: Receipts,
+    emit: Emit,
 ) -> dict[str, tuple[Download, str]]:
     """Bring all downloads into the store; returns each with its sha256, by transfer id.
 
@@ -30,7 +35,9 @@ def run(
     reporter = Reporter(queue, emit)
     crew = Crew(queue.fail)
     try:
+        keeper = Keeper(queue, blobs, receipts, network.options.checkpoint_s)
         _begin(queue, crew, network, blobs)
+        crew.start("transfer-keeper", keeper.run)
         while not queue.stopping.wait(_REPORT_EVERY_S):
             reporter.report()
     finally:
@@ -49,4 +56,3 @@ def _begin(queue: Queue, crew: Crew, network: Network, blobs: BlobStore) -> None
     for number in range(min(options.connections, wanted)):
         crew.start(f"transfer-{number}", Worker(queue, network, blobs, bucket).run)
     crew.start("transfer-verifier", Verifier(queue).run)
-    crew.start("transfer-keeper", Keeper(queue, blobs, options.checkpoint_s).run)

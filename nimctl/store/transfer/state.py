@@ -45,6 +45,11 @@ def may_be_complete(file: File, part_bytes: int) -> bool:
     return bool(file.digests) and 0 < part_bytes == file.size
 
 
+def needs_receipt(file: File) -> bool:
+    """Whether only a note can tell that the store has this file."""
+    return file.sha256 is None and bool(file.digests or file.etag)
+
+
 def transfer_id(file: File, *, is_followed: bool = False) -> str:
     """The name of a transfer: the sha256 of its result, or else made of what is known beforehand.
 

@@ -14,6 +14,7 @@ from nimctl.store.transfer.options import TransferOptions
 from nimctl.store.transfer.part import Part, part_path, remove_leftovers
 from nimctl.store.transfer.peek import peek
 from nimctl.store.transfer.ranges import Piece
+from nimctl.store.transfer.receipts import Receipts
 from nimctl.store.transfer.route import Locate, Route
 from nimctl.store.transfer.run import run
 from nimctl.store.transfer.state import transfer_id
@@ -33,6 +34,8 @@ class Transfer:
         locate: Locate,
         emit: Emit,
         follow: Mapping[str, MakeFollower] | None = None,
+        *,
+        name: str = "files",
     ) -> tuple[Fetched, ...]:
         """Fetch what the store does not have; the result is in the order of `files`.
 
@@ -40,7 +43,7 @@ class Transfer:
         an unfinished file stays for the next call, whatever ended this one.
 
         `follow` has the paths of files of which something else is to be made; they are not kept
-        themselves. What a call by the same name could not do without, if its caller is killed
+        themselves. What a call by the same `name` could not do without, if its caller is killed
         before it has noted down the result, stays until `forget`.
 
         Raises:
@@ -51,16 +54,31 @@ class Transfer:
             DiskFullError: There is no room.
         """
         follow = follow or {}
-        downloads = _downloads(files, locate, self._options, follow)
-        results = run(downloads, self._blobs, self._network, emit)
-        ids = (transfer_id(file, is_followed=file.path in follow) for file in files)
+        ids = [transfer_id(file, is_followed=file.path in follow) for file in files]
+        receipts = self._receipts(name)
+        known = receipts.read()
+        downloads = [
+            Download(
+                group,
+                Route(group[0], locate),
+                self._options.range_bytes,
+                follow.get(group[0].path),
+                id_=id_,
+                receipt=known.get(id_),
+            )
+            for id_, group in _grouped(files, ids).items()
+        ]
+        results = run(downloads, self._blobs, self._network, receipts, emit)
         return tuple(_fetched(file, *results[id_]) for file, id_ in zip(files, ids, strict=True))
 
-    def forget(self, files: Sequence[File], followed: Collection[str] = ()) -> None:
+    def forget(
+        self, files: Sequence[File], followed: Collection[str] = (), *, name: str = "files"
+    ) -> None:
         """Remove what stayed of a fetch whose result is noted down; `followed` has paths."""
+        self._receipts(name).remove()
         directory = self._blobs.layout.partial("_").parent
         there = {path.stem for path in directory.iterdir()} if directory.exists() else ()
-        for file in files:
+        for file in files if there else ():
             is_followed = file.path in followed
             id_ = transfer_id(file, is_followed=is_followed)
             path = part_path(self._blobs.layout, id_)
@@ -68,6 +86,9 @@ class Transfer:
                 part.discard()
             elif id_ in there:
                 remove_leftovers(path)
+
+    def _receipts(self, name: str) -> Receipts:
+        return Receipts(self._blobs.layout.partial(name).with_suffix(".receipts"))
 
     def damaged_pieces(self, sha256: str) -> tuple[Piece, ...]:
         """Which pieces of a damaged blob are; none where that is not known."""
@@ -91,21 +112,12 @@ class Transfer:
         return peek(file, locate, self._blobs, self._network, limit_bytes)
 
 
-def _downloads(
-    files: Sequence[File],
-    locate: Locate,
-    options: TransferOptions,
-    follow: Mapping[str, MakeFollower],
-) -> list[Download]:
-    """One download for all files with the same content."""
+def _grouped(files: Sequence[File], ids: Sequence[str]) -> Mapping[str, Sequence[File]]:
+    """Files with the same content are one download."""
     groups: dict[str, list[File]] = {}
-    for file in files:
-        id_ = transfer_id(file, is_followed=file.path in follow)
+    for file, id_ in zip(files, ids, strict=True):
         groups.setdefault(id_, []).append(file)
-    return [
-        Download(group, Route(group[0], locate), options.range_bytes, follow.get(group[0].path))
-        for group in groups.values()
-    ]
+    return groups
 
 
 def _fetched(file: File, download: Download, sha256: str) -> Fetched:

@@ -1,7 +1,6 @@
 """What each connection's thread does: take a range, fetch it, take the next."""
 
 import contextlib
-from pathlib import Path
 
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.answers import Body
@@ -13,7 +12,6 @@ from nimctl.store.transfer.patience import Patience
 from nimctl.store.transfer.queue import Queue
 from nimctl.store.transfer.ranges import SHARE_BYTES, Range
 from nimctl.store.transfer.rate import TokenBucket
-from nimctl.store.transfer.receipt import Receipt
 
 BUFFER_BYTES = SHARE_BYTES // 2
 _ALL_BUFFERS_BYTES = 16 * BUFFER_BYTES
@@ -43,27 +41,25 @@ class Worker:
         with self._client:
             while job := self._queue.next():
                 download, claimed = job
-                if claimed is None:
-                    self._begin(download)
-                else:
+                claimed = claimed or self._begin(download)
+                if claimed:
                     self._fetch(download, claimed)
 
-    def _begin(self, download: Download) -> None:
-        """Open a file, unless somebody else is at it or has done it."""
-        path = part_path(self._blobs.layout, download.id)
-        stored = self._stored(download, path)
+    def _begin(self, download: Download) -> Range | None:
+        """Open a file, unless somebody is at it or has done it; returns what to fetch of it."""
+        stored = self._stored(download)
         if stored and not download.following:
             self._reuse(download, stored)
-            return
-        if not download.open(path):
+            return None
+        if not download.open(part_path(self._blobs.layout, download.id)):
             self._queue.postpone(download)
-            return
+            return None
         with contextlib.ExitStack() as undo:
             undo.callback(download.leave)
-            stored = self._stored(download, path)
+            stored = self._stored(download)
             if stored and not download.following:
                 self._reuse(download, stored)  # finished by another process just now
-                return
+                return None
             if stored:
                 download.borrow(self._blobs.path(stored).as_uri())
             elif not download.use_local():
@@ -72,11 +68,12 @@ class Worker:
             undo.pop_all()
         if download.ledger.is_complete and not download.is_parallel:
             self._conclude(download)
+            return None
+        return download.claim()
 
-    def _stored(self, download: Download, part: Path) -> str | None:
+    def _stored(self, download: Download) -> str | None:
         """The file's sha256 if the store has it."""
-        receipt = Receipt(part).read() if download.needs_receipt else None
-        sha256 = download.file.sha256 or receipt
+        sha256 = download.sha256
         return sha256 if sha256 and self._blobs.has(sha256) else None
 
     def _reuse(self, download: Download, sha256: str) -> None:
