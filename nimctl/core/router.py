@@ -16,6 +16,7 @@ _KEY_REFUSED = (
 )
 
 
+SOCKET = "router.sock"
 # What a router is called where others are called by their backend.
 ROUTER = "router"
 
@@ -30,7 +31,12 @@ class Replica(Value):
 
 def router_socket(directory: str) -> str:
     """Where the HAProxy of a router's directory takes commands."""
-    return f"{directory}/router.sock"
+    return f"{directory}/{SOCKET}"
+
+
+def haproxy_argv(router: "Router", program: str = "haproxy") -> tuple[str, ...]:
+    """HAProxy's command line: master and worker, in the foreground."""
+    return (program, "-W", "-db", "-C", router.directory, "-f", router.config_file)
 
 
 class Router(Value):
@@ -82,7 +88,8 @@ def _lines(router: Router) -> Iterator[str]:
     yield f"# The router of {router.name}, written anew by nimctl when it is started."
     yield "global"
     yield "    maxconn 8192"
-    yield f"    stats socket {router.socket} mode 600 level admin"
+    # Found in the directory that HAProxy changes to, since a socket's path has 107 bytes at most.
+    yield f"    stats socket unix@{SOCKET} mode 600 level admin"
     # Streams that are open when the router is asked to stop are finished.
     yield "    hard-stop-after 10m"
     yield "defaults"

@@ -5,6 +5,7 @@ https://docs.haproxy.org/2.6/management.html#9.3
 
 import csv
 import hashlib
+import os
 import socket
 import time
 from pathlib import Path
@@ -89,11 +90,20 @@ def _row(router_socket: Path, replica: str) -> dict[str, str]:
     return next((row for row in rows if (row["pxname"], row["svname"]) == (_BACKEND, replica)), {})
 
 
+def _connect(connection: socket.socket, path: Path) -> None:
+    """Connect by way of the directory's descriptor: a socket's path has 107 bytes at most."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+    finally:
+        os.close(directory)
+
+
 def _command(router_socket: Path, words: str) -> str:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_TIMEOUT_S)
-            connection.connect(str(router_socket))
+            _connect(connection, router_socket)
             connection.sendall(f"{words}\n".encode())
             chunks = []
             while chunk := connection.recv(65536):

@@ -1,10 +1,12 @@
 """Replicas behind a router, under clients that go on asking."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,10 +20,9 @@ from conftest import Result, words
 from docker_cli import RUN, docker
 from haproxy_image import REFERENCE as HAPROXY
 from haproxy_image import make_haproxy_image
+from stand_in_image import add_file, busybox
 from streams import Clients, read_stream
 
-ROOT = Path(__file__).parent.parent.parent
-CPU_IMAGE = "nimctl/llama-cpp:latest"
 CLIENTS = 48
 SERVE = ("--container", "--max-num-seqs", "16", "--threads", "1", "--port", "auto")
 PROMPT = "The capital of France is called"
@@ -85,14 +86,12 @@ def serve(environ: dict[str, str], name: str, *options: str | Path) -> Group:
 
 @pytest.fixture(scope="module")
 def home(
-    docker_runs: None,  # noqa: ARG001 - it skips
+    cpu_image: str,  # noqa: ARG001 - it is made
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, str]]:
     """A home that the tests of this module share: starting replicas takes seconds."""
-    if not docker("images", "--quiet", CPU_IMAGE):
-        subprocess.run([sys.executable, ROOT / "tools" / "cpu_image" / "build.py"], check=True)
-    # The path of the router's socket may have 107 bytes.
-    home = tmp_path_factory.mktemp("h")
+    # As deep as a home may be: a socket's path has 107 bytes at most.
+    home = tmp_path_factory.mktemp("a-home-with-a-name-that-is-longer-than-most")
     yield {"HOME": str(home), "PATH": os.environ["PATH"], "NIMCTL_HOME": str(home / "n")}
     mine = docker("ps", "--all", "--quiet", "--filter", f"name={RUN}").split()
     if mine:
@@ -107,30 +106,27 @@ def group(home: dict[str, str]) -> Iterator[Group]:
     nimctl(home, "stop", made.name)
 
 
-def variant(name: str, text: str) -> str:
-    """An image like the real one, but for some lines of its recipe."""
-    reference = f"nimctl/llama-cpp:{RUN}-{name}"
-    recipe = f"FROM {CPU_IMAGE}\n{text}\n"
-    subprocess.run(
-        ["docker", "build", "--quiet", "--network", "none", "--tag", reference, "-"],
-        input=recipe.encode(),
-        check=True,
-        capture_output=True,
-    )
-    return reference
-
-
 @pytest.fixture(scope="module")
-def images(docker_runs: None) -> Iterator[dict[str, str]]:  # noqa: ARG001 - it skips
-    """One that works, one that ends at once, one that never gets ready."""
-    slow = "RUN mkdir -p /opt/slow && echo 'import time; time.sleep(600)' >/opt/slow/nimctl.py"
-    made = {
-        "next": variant("next", "LABEL next=1"),
-        "broken": variant("broken", "ENV PYTHONPATH=/nowhere"),
-        "slow": variant("slow", f"USER 0\n{slow}\nUSER 1000\nENV PYTHONPATH=/opt/slow"),
-    }
-    yield made
-    docker("rmi", "--force", *made.values())
+def next_image(cpu_image: str) -> Iterator[str]:
+    """The image under another name."""
+    reference = f"nimctl/llama-cpp:{RUN}-next"
+    docker("tag", cpu_image, reference)
+    yield reference
+    docker("rmi", reference)
+
+
+@pytest.fixture
+def slow_image(docker_runs: None) -> Iterator[str]:  # noqa: ARG001 - it skips
+    """One whose server never gets ready."""
+    reference = f"nimctl/llama-cpp:{RUN}-slow"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        add_file(tar, "bin/sh", Path(busybox()).read_bytes(), mode=0o755)
+        add_file(tar, "bin/python3", b"#!/bin/sh\nsleep 600\n", mode=0o755)
+    argv = ["docker", "import", "--change", "ENV PATH=/bin", "-", reference]
+    subprocess.run(argv, input=buffer.getvalue(), check=True, capture_output=True)
+    yield reference
+    docker("rmi", "--force", reference)
 
 
 def test_a_drained_replica_loses_no_request_and_comes_back(group: Group) -> None:
@@ -166,19 +162,19 @@ def test_a_killed_replica_fails_its_own_streams_and_no_other(group: Group) -> No
 
 
 def test_an_update_replaces_each_replica_and_no_request_fails(
-    group: Group, images: dict[str, str]
+    group: Group, next_image: str
 ) -> None:
     before = {name: docker("port", name) for name in map(group.replica, (1, 2, 3))}
-    clients = Clients(group.url, 6, requests=5000, tokens=100)
+    clients = Clients(group.url, 6, requests=5000, tokens=100, pause_s=0.1)
     clients.begun()
     done = nimctl(
-        group.environ, "update", group.name, "--image", images["next"], "-e", "MARK=7", "--json"
+        group.environ, "update", group.name, "--image", next_image, "-e", "MARK=7", "--json"
     )
     clients.stop()
     assert [one for one in clients.results() if one.failure] == []
     assert done.code == 0, done
     assert done.json["replaced"] == [group.replica(number) for number in (1, 2, 3)]
-    assert group.images() == {images["next"]}
+    assert group.images() == {next_image}
     assert {name: docker("port", name) for name in before} == before
     assert "MARK=7" in docker("inspect", group.replica(1), "--format", "{{.Config.Env}}")
     label = docker("inspect", group.replica(1), "--format", "{{json .Config.Labels}}")
@@ -186,20 +182,18 @@ def test_an_update_replaces_each_replica_and_no_request_fails(
     assert request["environment"] == {"MARK": ""}
 
 
-def test_a_replica_that_does_not_start_gives_way_to_the_old_one(
-    group: Group, images: dict[str, str]
-) -> None:
-    before = group.images()
-    clients = Clients(group.url, 6, requests=5000, tokens=100)
+def test_a_replica_that_does_not_start_gives_way_to_the_old_one(group: Group) -> None:
+    before = docker("inspect", group.replica(1), "--format", "{{.Id}}")
+    clients = Clients(group.url, 6, requests=5000, tokens=100, pause_s=0.1)
     clients.begun()
-    failed = nimctl(group.environ, "update", group.name, "--image", images["broken"])
+    failed = nimctl(group.environ, "update", group.name, "-e", "PYTHONPATH=/nowhere")
     clients.stop()
     assert [one for one in clients.results() if one.failure] == []
     assert failed.code == 10
     words(failed, f"{group.replica(1)} was not replaced, and the old one serves again", "nimctl")
     kept = failed.err.rpartition("log: ")[2].strip()
     assert "No module named" in Path(kept).read_text()
-    assert group.images() == before
+    assert docker("inspect", group.replica(1), "--format", "{{.Id}}") == before
     assert set(group.states().values()) == {"ready"}
 
 
@@ -288,10 +282,10 @@ def test_ctrl_c_stops_router_and_replicas(home: dict[str, str]) -> None:
 
 
 def test_ctrl_c_while_replicas_start_leaves_nothing_running(
-    home: dict[str, str], images: dict[str, str]
+    home: dict[str, str], slow_image: str
 ) -> None:
     name = f"{RUN}-c"
-    with foreground(home, name, "--image", images["slow"]) as child:
+    with foreground(home, name, "--image", slow_image) as child:
         until(lambda: len(running(name)) == 2)
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=60)
@@ -299,14 +293,12 @@ def test_ctrl_c_while_replicas_start_leaves_nothing_running(
     assert running(name) == []
 
 
-def test_a_replica_that_fails_takes_the_ready_ones_with_it(
-    home: dict[str, str], images: dict[str, str]
-) -> None:
+def test_a_replica_that_fails_takes_the_others_with_it(home: dict[str, str]) -> None:
     name = f"{RUN}-x"
     failed = nimctl(
         home,
         *("serve", "capitals-demo", *SERVE, "-d", "-n", name, "--replicas", "2"),
-        *("--image", images["broken"]),
+        *("-e", "PYTHONPATH=/nowhere"),
     )
     assert failed.code == 10, failed
     assert running(name) == []

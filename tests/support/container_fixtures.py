@@ -1,7 +1,9 @@
 """The real Docker engine, stand-in images of this run, and no container left behind."""
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from docker_cli import LABEL, RUN, docker
@@ -36,6 +38,18 @@ def foreign_image(docker_runs: None) -> Iterator[str]:  # noqa: ARG001 - it skip
 def unhealthy_image(docker_runs: None) -> Iterator[str]:  # noqa: ARG001 - it skips
     """A stand-in whose own check fails."""
     yield from _made("nvcr.io/nim/meta/unhealthy", health="false")
+
+
+CPU_IMAGE = "nimctl/llama-cpp:latest"
+
+
+@pytest.fixture(scope="session")
+def cpu_image(docker_runs: None) -> str:  # noqa: ARG001 - it skips
+    """The image of the CPU backend; made if the engine does not have it."""
+    if not docker("images", "--quiet", CPU_IMAGE):
+        build = Path(__file__).parent.parent.parent / "tools" / "cpu_image" / "build.py"
+        subprocess.run([sys.executable, build], check=True)
+    return CPU_IMAGE
 
 
 def _made(name: str, *, architecture: str = "amd64", health: str | None = None) -> Iterator[str]:

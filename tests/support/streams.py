@@ -20,9 +20,15 @@ class Stream(NamedTuple):
 
 
 class Clients:
-    """`count` clients, all of which have their first token before `begun` returns."""
+    """`count` clients, all of which have their first token before `begun` returns.
 
-    def __init__(self, url: str, count: int, *, requests: int = 1, tokens: int = 300) -> None:
+    Each makes `requests` of them, one after another, `pause_s` seconds apart.
+    """
+
+    def __init__(
+        self, url: str, count: int, *, requests: int = 1, tokens: int = 300, pause_s: float = 0
+    ) -> None:
+        self._pause_s = pause_s
         self._url = url
         self._requests = requests
         self._tokens = tokens
@@ -49,7 +55,7 @@ class Clients:
     def _ask(self) -> list[Stream]:
         done: list[Stream] = []
         for number in range(self._requests):
-            if number and self._stop.is_set():
+            if number and self._stop.wait(self._pause_s):
                 break
             on_first = self._wait if number == 0 else _go_on
             done.append(read_stream(self._url, self._tokens, on_first))

@@ -11,7 +11,7 @@ from nimctl.core.errors import HardwareError, NotFoundError, UsageError
 from nimctl.core.machine import Gpu
 from nimctl.core.plan import Await, Configure, Launch, LaunchContainer, PullImage, Step
 from nimctl.core.requests import ServeRequest
-from nimctl.core.router import Replica, Router
+from nimctl.core.router import Replica, Router, haproxy_argv
 from nimctl.core.servers import Server
 from nimctl.core.serving import BACKENDS
 from nimctl.core.value import Value
@@ -19,8 +19,6 @@ from nimctl.core.value import Value
 # Docker's official image: https://hub.docker.com/_/haproxy. Its STOPSIGNAL is SIGUSR1, on which
 # HAProxy finishes what is open; so does nimctl with the program.
 ROUTER_IMAGE = "haproxy:lts"
-# Master and worker, in the foreground.
-_COMMAND = ("-W", "-db", "-f")
 _ROUTER_START_S = 30.0
 
 
@@ -97,7 +95,7 @@ def router_steps(
     if in_container:
         launch = _in_container(router, server, request, around)
     else:
-        argv = (around.haproxy or "haproxy", *_COMMAND, router.config_file)
+        argv = haproxy_argv(router, around.haproxy or "haproxy")
         launch = Launch(server=server, argv=argv, detach=request.detach, is_ours=False)
     ready = Await(server=server, timeout_s=_ROUTER_START_S)
     return tuple(_pull(request, around)) if in_container else (), (configure, launch, ready)
@@ -106,11 +104,13 @@ def router_steps(
 def _in_container(
     router: Router, server: Server, request: ServeRequest, around: Surroundings
 ) -> LaunchContainer:
+    argv = haproxy_argv(router)
+    program, arguments = argv[:1], argv[1:]
     spec = ContainerSpec(
         name=server.name,
         image=ROUTER_IMAGE,
-        entrypoint=("haproxy",),
-        command=(*_COMMAND, router.config_file),
+        entrypoint=program,
+        command=arguments,
         mounts=(Mount(source=router.directory, target=router.directory, read_only=False),),
         # The replicas are published on loopback, where only the host's own network finds them.
         network="host",
