@@ -19,7 +19,13 @@ from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Plan
 from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
-from nimctl.core.requests import BuildRequest, PullRequest, ServeRequest, UpdateRequest
+from nimctl.core.requests import (
+    IN_CONTAINERS,
+    BuildRequest,
+    PullRequest,
+    ServeRequest,
+    UpdateRequest,
+)
 from nimctl.core.router import ROUTER
 from nimctl.core.servers import Member
 from nimctl.core.trtllm.subject import BuildOptions
@@ -263,6 +269,9 @@ def _target(
 ) -> Target:
     model = _model(ref, artifact, tools)
     chosen = survey(model, host, tools, capacity, everywhere=wish.narrows).matching(wish)[0]
+    if chosen.profile.backend in IN_CONTAINERS:
+        # Before a registry is asked for files that this machine could do nothing with.
+        decide.check_fit(chosen, model.name, ref)
     return _target_of(ref, artifact, model, chosen, tools)
 
 

@@ -249,7 +249,7 @@ def test_a_damaged_compressed_nemo_file_is_a_danger(
 
 def test_a_compressed_nemo_file_may_have_several_members_and_zeros_behind(tmp_path: Path) -> None:
     plain = tar_of(nemo(EVIL_ZIP))
-    content = gzip.compress(plain[:700]) + gzip.compress(plain[700:]) + bytes(64)
+    content = gzip.compress(plain[:700], mtime=0) + gzip.compress(plain[700:], mtime=0) + bytes(64)
     assert dangers(tmp_path, "m.nemo", content) == [
         f"{IMPORTS_OS}, in model_weights.ckpt/archive/data.pkl"
     ]
@@ -258,7 +258,7 @@ def test_a_compressed_nemo_file_may_have_several_members_and_zeros_behind(tmp_pa
 def test_a_compressed_nemo_file_is_inflated_three_times_at_most(tmp_path: Path) -> None:
     noise = random.Random(1)
     tensors = {f"a/data/{number}": noise.randbytes(150_000) for number in range(10)}
-    content = gzip.compress(tar_of(nemo(zip_of({"a/data.pkl": HARMLESS, **tensors}))))
+    content = gzip.compress(tar_of(nemo(zip_of({"a/data.pkl": HARMLESS, **tensors}))), mtime=0)
     limits = ScanLimits(inflation_ratio=3.1, inflation_free_bytes=0)
     (note,) = inspect(tmp_path, "m.nemo", content, limits)
     assert note.severity == "note"

@@ -51,3 +51,12 @@ def test_the_cache_that_is_filled_is_the_one_that_is_mounted(
     assert mount["source"] == str(tmp_path / "cache")
     assert mount["target"] == "/opt/nim/.cache"
     assert not mount["read_only"]
+
+
+@pytest.mark.parametrize("backend", ["nim", "vllm", "tensorrt_llm"])
+def test_what_no_gpu_here_could_run_is_refused_before_a_registry_is_asked(
+    run: Run, backend: str
+) -> None:
+    result = run("serve", "llama-3.1-8b-instruct", "--backend", backend)
+    assert result.code == 7
+    words(result, "does not run on this machine", "list-profiles")

@@ -14,7 +14,7 @@ from nimctl.core.decide.embedded import plan_embedded
 from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
 from nimctl.core.decide.reach import reachable
 from nimctl.core.decide.replicas import ROUTER_IMAGE
-from nimctl.core.decide.serving import server_name
+from nimctl.core.decide.serving import check_fit, server_name
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
 from nimctl.core.decide.trtllm import divided, for_engine
 from nimctl.core.decide.update import plan_update, updated_request
@@ -23,6 +23,7 @@ __all__ = [
     "ROUTER_IMAGE",
     "Surroundings",
     "Target",
+    "check_fit",
     "divided",
     "fetch_step",
     "for_engine",

@@ -135,7 +135,7 @@ def prepared(
 
 
 def _check_machine(target: Target, around: Surroundings) -> ContainerEngine:
-    check_fit(target)
+    check_fit(target.candidate, target.model, target.ref)
     engine = _container_engine(target, around)
     _check_devices(target, engine)
     return engine
@@ -199,7 +199,7 @@ def plan_image(request: ServeRequest, target: Target, around: Surroundings) -> P
     profile = target.candidate.profile
     if profile.backend != "nim" or request.manifest or around.host.planned:
         return None
-    check_fit(target)
+    check_fit(target.candidate, target.model, target.ref)
     image = request.image or image_of(target)
     engine = _container_engine(target, around)
     steps = tuple(_pull(request, image, engine, around))

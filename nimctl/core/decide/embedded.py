@@ -94,7 +94,7 @@ def _check_hardware(request: ServeRequest, target: Target, around: Surroundings)
             hint=f"nimctl list-profiles {target.ref}",
         )
     check_runtime(host)
-    check_fit(target)
+    check_fit(target.candidate, target.model, target.ref)
 
 
 def _engine_path(target: Target, layout: Layout) -> Path:

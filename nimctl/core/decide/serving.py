@@ -7,7 +7,8 @@ import msgspec
 
 from nimctl.core.decide.target import Surroundings, Target, weights
 from nimctl.core.errors import HardwareError, UsageError
-from nimctl.core.profile import Fit
+from nimctl.core.profile import Candidate, Fit
+from nimctl.core.refs import ModelRef
 from nimctl.core.requests import ServeRequest
 from nimctl.core.servers import REQUEST_LABEL, Server
 from nimctl.core.value import Value
@@ -120,16 +121,15 @@ def deadline_s(request: ServeRequest, target: Target, *, start_s: float = 0.0) -
     return _READY_FLOOR_S + start_s + (weights(target) or 0) / _SLOWEST_LOAD_BYTES_PER_S
 
 
-def check_fit(target: Target) -> None:
+def check_fit(candidate: Candidate, model: str, ref: ModelRef) -> None:
     """Refuse a profile that does not run here.
 
     Raises:
         HardwareError: It does not, with the reasons.
     """
-    candidate = target.candidate
     if candidate.fit in (Fit.INCOMPATIBLE, Fit.LOW_MEMORY):
         raise HardwareError(
-            f"profile {candidate.profile.name} of {target.model} does not run on this machine",
+            f"profile {candidate.profile.name} of {model} does not run on this machine",
             cause="; ".join(candidate.reasons),
-            hint=f"nimctl list-profiles {target.ref}",
+            hint=f"nimctl list-profiles {ref}",
         )
