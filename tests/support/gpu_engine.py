@@ -42,7 +42,9 @@ class GpuEngine:
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    *("env", f"PATH={path}", daemon, "--host", self.url),
+                    # Without a bridge of its own it removes the machine's docker0, which other
+                    # engines' containers are on: so it gets a network where there is none.
+                    *("unshare", "--net", "env", f"PATH={path}", daemon, "--host", self.url),
                     *("--data-root", str(self._directory / "data")),
                     *("--exec-root", str(self._directory / "exec")),
                     *("--pidfile", str(self._directory / "pid")),
