@@ -108,7 +108,8 @@ class Watch:
         server = self._step.server
         if failure_of(server, state, ()):
             log.finish(_LAST_WORDS_S)
-            return failure_of(server, state, tuple(log.lines))
+            # Looked at again: that it was for memory is known a moment after it has ended.
+            return failure_of(server, self._state() or state, tuple(log.lines))
         now = time.monotonic()
         if self._doomed is None and hopeless(server, tuple(log.lines)):
             self._doomed = now

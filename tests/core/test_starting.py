@@ -89,6 +89,7 @@ def test_what_still_starts_has_not_failed(state: ContainerState) -> None:
         (ContainerState(status="exited"), r"ended before it was ready \(exit status 0\)"),
         (ContainerState(status="exited", exit_code=3), r"\(exit status 3\)"),
         (ContainerState(status="exited", exit_code=127), "cannot be run or is not in the image"),
+        (ContainerState(status="exited", exit_code=137), "killed for want of memory, or by"),
         (ContainerState(status="exited", exit_code=139), "which is signal 11"),
         (ContainerState(status="dead", exit_code=1), "exit status 1"),
         (

@@ -12,6 +12,7 @@ _FOREIGN = "exec format error"
 # What shells and runtimes say of a program that cannot be run, and that is not there.
 _NO_PROGRAM = (126, 127)
 _SIGNALLED = 128
+_KILLED = 137
 
 # After these a server says no more, and often lives on: its HTTP front end outlives its engine.
 # vllm/v1/engine/core.py; sglang/srt/managers/scheduler.py.
@@ -166,6 +167,8 @@ def _how(state: ContainerState) -> str | None:
 def _status(code: int) -> str:
     if code in _NO_PROGRAM:
         return f"exit status {code}: its program cannot be run or is not in the image"
+    if code == _KILLED:
+        return f"exit status {code}: killed for want of memory, or by somebody"
     if code > _SIGNALLED:
         return f"exit status {code}, which is signal {code - _SIGNALLED}"
     return f"exit status {code}"

@@ -49,6 +49,7 @@ def answered(response: requests.Response) -> None:
     try:
         response.raise_for_status()
     except requests.HTTPError as error:
+        # This reads the answer to its end, and so lets the connection go.
         create_api_error_from_http_exception(error)
 
 

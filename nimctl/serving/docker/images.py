@@ -84,9 +84,10 @@ def _events(
 ) -> Iterator[Started | Progressed | Finished]:
     """Layers as tasks, from https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageCreate."""
     moving: set[str] = set()
+    refused: str | None = None
+    # Read to its end, also after an error: only that lets the connection go.
     for message in stream:
-        if "error" in message:
-            raise pull_refusal(reference, str(message["error"]))
+        refused = message.get("error", refused)
         layer, status = str(message.get("id", "")), str(message.get("status", ""))
         task = f"image/{layer}"
         detail = message.get("progressDetail") or {}
@@ -100,6 +101,8 @@ def _events(
         elif status in ("Download complete", "Pull complete") and task in moving:
             moving.discard(task)
             yield Finished(task=task)
+    if refused is not None:
+        raise pull_refusal(reference, str(refused))
 
 
 def read_files(
