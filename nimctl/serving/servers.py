@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from nimctl.core.errors import (
     ContainerEngineError,
@@ -20,6 +21,9 @@ from nimctl.serving.container_servers import ContainerServers
 from nimctl.serving.embedded import GRACE_S, EmbeddedServers
 
 _POLL_S = 0.2
+_Answer = TypeVar("_Answer")
+_Default = TypeVar("_Default")
+_NONE: dict[str, str] = {}
 
 
 class Servers:
@@ -68,28 +72,22 @@ class Servers:
     def all(self) -> Iterator[ServerReport]:
         """Every server, also those that have ended."""
         yield from self._embedded.all()
-        if containers := self._reached():
-            try:
-                yield from containers.all()
-            except ContainerEngineError as error:
-                self.trouble = error
+        yield from self._ask(lambda containers: tuple(containers.all()), ())
 
     def running(self) -> dict[str, str]:
         """Name and URL of each server that runs."""
-        found = self._embedded.running()
-        containers = self._reached()
-        return {**(containers.running() if containers else {}), **found}
+        in_containers = self._ask(lambda containers: containers.running(), _NONE)
+        return {**in_containers, **self._embedded.running()}
 
     def names(self) -> list[str]:
         """Every server's name, also of those that have ended; nothing is asked of them."""
-        containers = self._reached()
-        return [*self._embedded.names(), *(containers.names() if containers else ())]
+        in_containers = self._ask(lambda containers: containers.names(), [])
+        return [*self._embedded.names(), *in_containers]
 
     def servers(self) -> Iterator[Server]:
         """Every server as it was launched; nothing is asked of them."""
         yield from self._embedded.servers()
-        if containers := self._reached():
-            yield from containers.servers()
+        yield from self._ask(lambda containers: tuple(containers.servers()), ())
 
     def server(self, name: str) -> Server:
         """A server as it was launched.
@@ -105,8 +103,7 @@ class Servers:
 
     def gpus_taken(self) -> dict[str, str]:
         """UUID of each GPU that a running server has, and the server's name."""
-        containers = self._reached()
-        return containers.gpus_taken() if containers else {}
+        return self._ask(lambda containers: containers.gpus_taken(), _NONE)
 
     def find(self, name: str) -> ServerReport:
         """Describe one server.
@@ -183,11 +180,15 @@ class Servers:
         embedded = self._embedded.has(name)
         if embedded and self._embedded.is_running(name):
             return self._embedded
-        containers = self._reached()
-        if containers and containers.has(name) and (containers.is_running(name) or not embedded):
-            return containers
+        if self._ask(
+            lambda one: one.has(name) and (one.is_running(name) or not embedded), otherwise=False
+        ):
+            return self._containers
         if embedded:
             return self._embedded
+        if self.trouble:
+            # It may well be there.
+            raise self.trouble
         there = sorted(self.names())
         raise NotFoundError(
             f"there is no server `{name}`",
@@ -201,15 +202,17 @@ class Servers:
             self._made = self._make_containers()
         return self._made
 
-    def _reached(self) -> ContainerServers | None:
-        """Those in containers, if an engine answers."""
+    def _ask(
+        self, question: Callable[[ContainerServers], _Answer], otherwise: _Default
+    ) -> _Answer | _Default:
+        """Ask those in containers, if there is an engine that answers."""
         try:
-            return self._containers
+            return question(self._containers)
         except NoContainerEngineError:
-            return None
+            return otherwise
         except ContainerEngineError as error:
             self.trouble = error
-            return None
+            return otherwise
 
 
 class _FileLines:

@@ -144,7 +144,13 @@ def _dial(endpoint: Endpoint, near: Endpoint) -> Connection:
 def _ask_version(client: APIClient, endpoint: Endpoint) -> dict[str, Any]:
     client.trust_env = False
     with translated("asking for its version", endpoint.url):
-        answer: dict[str, Any] = client.version(api_version=False)
+        answer: object = client.version(api_version=False)
+    if not isinstance(answer, dict):
+        raise ContainerEngineError(
+            f"what answers at {endpoint.url} is no container engine",
+            cause="it names no version",
+            hint="check DOCKER_HOST, or docker context ls",
+        )
     return answer
 
 
@@ -161,11 +167,11 @@ def _knock(endpoint: Endpoint) -> None:
             socket.create_connection((parts.hostname or "", parts.port or 2375), _KNOCK_S)
         ):
             pass
-    except (FileNotFoundError, NotADirectoryError) as error:
-        known = unreachable(endpoint.url, error)
-        raise _AbsentError(known.message, cause=known.cause, hint=known.hint) from error
     except OSError as error:
-        raise unreachable(endpoint.url, error) from error
+        known = unreachable(endpoint.url, error)
+        if endpoint.is_guess and isinstance(error, FileNotFoundError):
+            raise _AbsentError(known.message, cause=known.cause, hint=known.hint) from error
+        raise known from error
 
 
 def _tls(endpoint: Endpoint) -> TLSConfig:

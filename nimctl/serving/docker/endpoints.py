@@ -5,6 +5,7 @@ https://github.com/docker/cli/tree/v28.2.2/cli/context/store.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from nimctl.core.errors import ContainerEngineError, NoContainerEngineError, Usa
 from nimctl.core.value import Value
 
 _DEFAULT_CONTEXT = "default"
+_GUESSED = "default"
+_CDI_KIND = "nvidia.com/gpu"
 _SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 
 
@@ -25,12 +28,17 @@ class Endpoint(Value):
     """
 
     url: str
-    said_by: str
+    said_by: str = _GUESSED
     tls: bool = False
     verify: bool = True
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether nobody said that there is one: then there may well be none."""
+        return self.said_by == _GUESSED
 
     @property
     def scheme(self) -> str:
@@ -69,7 +77,7 @@ def endpoints(access: EngineAccess) -> tuple[Endpoint, ...]:
         name = access.context or _current(directory / "config.json")
         if name and name != _DEFAULT_CONTEXT:
             return (_context(name, directory / "contexts"),)
-    return tuple(Endpoint(url=f"unix://{path}", said_by="default") for path in access.sockets)
+    return tuple(Endpoint(url=f"unix://{path}") for path in access.sockets)
 
 
 def require_one(candidates: Iterable[Endpoint]) -> None:
@@ -78,7 +86,7 @@ def require_one(candidates: Iterable[Endpoint]) -> None:
     Raises:
         NoContainerEngineError: There is not: these are sockets of this machine, and none is there.
     """
-    if not any(one.scheme != "unix" or one.path.exists() for one in candidates):
+    if all(one.is_guess and not one.path.exists() for one in candidates):
         raise no_engine()
 
 
@@ -167,23 +175,41 @@ def _with_tls(url: str, said_by: str, certificates: Path, *, verify: bool) -> En
     )
 
 
-def cdi_gpus(directories: tuple[Path, ...]) -> Iterator[str]:
-    """Names of the GPUs in CDI specifications: the `name`s of their devices, JSON or YAML.
+class _CdiDevice(msgspec.Struct):
+    name: str
 
-    Source: https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md, where no
-    other key of a specification for GPUs is called `name`.
+
+class _CdiSpec(msgspec.Struct):
+    kind: str = ""
+    devices: list[_CdiDevice] = []
+
+
+def cdi_gpus(directories: Iterable[Path]) -> Iterator[str]:
+    """Names of the GPUs in CDI specifications, which are JSON, or YAML as nvidia-ctk writes it.
+
+    Source: https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md.
     """
-    import re  # noqa: PLC0415 - most engines have no CDI
-
     for directory in directories:
         for path in sorted(directory.glob("*")):
-            if path.suffix not in (".json", ".yaml", ".yml"):
-                continue
             try:
-                text = path.read_text(encoding="utf-8")
-            except OSError:
+                found = _READERS[path.suffix](path.read_text(encoding="utf-8"))
+            except (KeyError, OSError, UnicodeDecodeError, msgspec.DecodeError):
+                # The engine reads them as well, and says what is wrong with them.
                 continue
-            if not re.search(r'^[\s{"]*kind"?:\s*"?nvidia\.com/gpu"?', text, re.MULTILINE):
-                continue
-            for name in re.findall(r'(?:^|[\s{,])-?\s*"?name"?:\s*"?([^"\s,}]+)"?', text):
-                yield f"nvidia.com/gpu={name}"
+            if found.kind == _CDI_KIND:
+                yield from (f"{_CDI_KIND}={device.name}" for device in found.devices)
+
+
+def _from_json(text: str) -> _CdiSpec:
+    return msgspec.json.decode(text, type=_CdiSpec)
+
+
+def _from_yaml(text: str) -> _CdiSpec:
+    # No other key of a specification for GPUs is called `name`: a list of those is all there is
+    # to read, and no reason to load a YAML parser.
+    kind = re.search(r'^kind:\s*"?([^"\s]+)', text, re.MULTILINE)
+    names = re.findall(r'^\s*-?\s*name:\s*"?([^"\s]+)', text, re.MULTILINE)
+    return _CdiSpec(kind=kind[1] if kind else "", devices=[_CdiDevice(name=name) for name in names])
+
+
+_READERS = {".json": _from_json, ".yaml": _from_yaml, ".yml": _from_yaml}

@@ -128,7 +128,11 @@ def refusal(action: str, said: str) -> NimctlError:
     for meaning in _MEANINGS:
         if any(text in low for text in meaning.texts):
             return meaning.kind(f"{action}: {meaning.message}", cause=said, hint=meaning.hint)
-    return ContainerEngineError(f"{action}: the container engine refused", cause=said)
+    return ContainerEngineError(
+        f"{action}: the container engine refused",
+        cause=said,
+        hint="its own log may say more: journalctl --unit docker",
+    )
 
 
 def pull_refusal(reference: str, said: str) -> NimctlError:
