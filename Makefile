@@ -60,6 +60,7 @@ bench: $(VENV)/dev ## Measure, each against a peer in the same run
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/pull.py
 	$(BIN)/python benchmarks/selection.py
+	$(BIN)/python benchmarks/containers.py
 
 wheel: $(VENV)/dev ## Build the wheel
 	$(BIN)/python -m build --wheel
