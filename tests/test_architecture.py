@@ -53,6 +53,14 @@ def test_help_and_version_import_nothing_heavy(argv: list[str]) -> None:
     assert not modules & HEAVY
 
 
+@pytest.mark.parametrize(
+    "argv", [["list-profiles", "capitals-demo"], ["pull", "capitals-demo", "--dry-run"]]
+)
+def test_what_starts_no_container_never_loads_the_docker_sdk(argv: list[str]) -> None:
+    modules, _ = loaded_by(*argv)
+    assert not modules & {"docker", "requests"}
+
+
 def test_help_imports_no_command() -> None:
     modules, out = loaded_by("--help")
     loaded = {name for name in modules if name.startswith("nimctl.cli.")}

@@ -58,7 +58,7 @@ def _row(one: "ServerReport") -> tuple[str, ...]:
 
 def _short(gpu: str) -> str:
     """The kind and the first digits of a UUID, as far as people compare it."""
-    return gpu.rpartition("=")[2][:_SHOWN]
+    return gpu[:_SHOWN]
 
 
 def _requests(one: "ServerReport") -> str:

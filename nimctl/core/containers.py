@@ -256,7 +256,7 @@ class ContainerState(Value):
 
 
 class Container(Value):
-    """A container that the engine has; `created` is RFC 3339, `gpus` are UUIDs or CDI names."""
+    """A container that the engine has; `created` is RFC 3339, `gpus` are UUIDs."""
 
     id: str
     name: str

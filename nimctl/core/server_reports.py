@@ -9,7 +9,7 @@ class ServerReport(Value):
     `state` is `starting`, `ready`, `unresponsive` or `exited`, for containers also `created`,
     `paused` or `restarting`. `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None
     when it has exited, `exit_code` then its status. A replica has the name of its router as
-    `group`. `gpus` are UUIDs or CDI names, memory is the machine's, in bytes; requests are those
+    `group`. `gpus` are UUIDs, memory is the machine's, in bytes; requests are those
     that are worked on and those that wait, None where the server does not count them. `argv` starts
     the server again.
     """

@@ -185,6 +185,14 @@ def test_a_port_that_is_taken(engine: DockerEngine, spec: Spec) -> None:
     assert "--port" in (caught.value.hint or "")
 
 
+def test_a_program_that_is_not_in_the_image(engine: DockerEngine, spec: Spec) -> None:
+    one = spec(entrypoint=("trtllm-serve",), init=False)
+    engine.create(one)
+    with pytest.raises(UsageError, match="not in the image") as caught:
+        engine.start(one.name)
+    assert "--image" in (caught.value.hint or "")
+
+
 def test_an_image_that_the_engine_lacks(engine: DockerEngine, spec: Spec) -> None:
     with pytest.raises(NotFoundError, match="does not have the image"):
         engine.create(spec(image="nvcr.io/nim/no/such:1"))

@@ -122,7 +122,7 @@ def test_gpus_are_asked_for_by_uuid(
     assert not [one for one in found["Config"]["Env"] if "CUDA" in one or "NVIDIA" in one]
     seen = engine.container(one.name)
     assert seen
-    assert seen.gpus == tuple(request_["DeviceIDs"])
+    assert seen.gpus == devices.uuids
 
 
 def test_a_secret_reaches_the_process_and_nothing_else(

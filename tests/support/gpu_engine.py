@@ -28,10 +28,17 @@ class GpuEngine:
         """What to add to a client's environment."""
         return {"DOCKER_HOST": self.url}
 
+    def restart(self) -> None:
+        """Stop it and start it again, with the containers that it keeps."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(_PATIENCE_S)
+        self.start()
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         hook = self._directory / "bin" / HOOK
-        hook.parent.mkdir(parents=True)
+        hook.parent.mkdir(parents=True, exist_ok=True)
         hook.write_text("#!/bin/sh\nexit 0\n")
         hook.chmod(0o755)
         runc = shutil.which("runc")
@@ -39,7 +46,7 @@ class GpuEngine:
         daemon = shutil.which("dockerd")
         assert daemon, "apt-get install docker.io"
         path = f"{hook.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        with (self._directory / "log").open("wb") as log:
+        with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     # Without a bridge of its own it removes the machine's docker0, which other

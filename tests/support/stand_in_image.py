@@ -60,7 +60,7 @@ case "$path" in
     else text='{"choices":[{"text":" Paris"}],"usage":{"completion_tokens":1}}'; fi ;;
   /metrics|/v1/metrics)
     text=$(cat /tmp/metrics 2>/dev/null ||
-      printf 'num_requests_running 2\nnum_requests_waiting 1\n') ;;
+      printf 'num_requests_running 0\nnum_requests_waiting 0\n') ;;
   *) status="404 Not Found"; text='{"error":"no such path"}' ;;
 esac
 echo "$method $path $body" >/proc/1/fd/1 2>/dev/null
@@ -108,13 +108,23 @@ def make_image(
     architecture: str = "amd64",
     labels: dict[str, str],
     health: str | None = None,
+    host: str | None = None,
 ) -> None:
-    """Import an image under this name; it runs `/bin/serve` as user 1000."""
+    """Import an image under this name; it runs `/bin/serve` as user 1000.
+
+    `host` is the engine's, if it is not the usual one.
+    """
     changes = ['ENTRYPOINT ["/bin/serve"]', "ENV PATH=/bin", "USER 1000", "EXPOSE 8000"]
     changes += [f'LABEL {key}="{value}"' for key, value in labels.items()]
     if health:
         changes.append(f"HEALTHCHECK --interval=500ms --retries=1 CMD {health}")
-    argv = ["docker", "import", "--platform", f"linux/{architecture}"]
+    argv = [
+        "docker",
+        *(["--host", host] if host else []),
+        "import",
+        "--platform",
+        f"linux/{architecture}",
+    ]
     for change in changes:
         argv += ["--change", change]
     subprocess.run(

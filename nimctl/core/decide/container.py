@@ -43,6 +43,7 @@ from nimctl.core.value import Value
 # Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
 _TALKING = ("llm", "vlm", "safety")
 _START_S = 120.0
+_PATIENCE = 4
 
 
 class Prepared(Value):
@@ -181,9 +182,12 @@ def _launch(
 
 
 def _await(request: ServeRequest, target: Target, launch: LaunchContainer) -> Await:
+    timeout_s = deadline_s(request, target, start_s=_start_s(target))
     return Await(
         server=launch.server,
-        timeout_s=deadline_s(request, target, start_s=_start_s(target)),
+        timeout_s=timeout_s,
+        # What the user allows is all there is; what nimctl reckons, a slow disk may exceed.
+        limit_s=None if request.timeout_s else timeout_s * _PATIENCE,
         until=_readiness(request, target),
     )
 

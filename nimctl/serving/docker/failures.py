@@ -117,6 +117,12 @@ _MEANINGS = (
         "the engine does not have the image",
         "pull it first, or name another with --image",
     ),
+    _Meaning(
+        ("executable file not found", "stat /", "exec: "),
+        UsageError,
+        "its program is not in the image",
+        "name an image of this backend with --image",
+    ),
     _Meaning(("no such container",), NotFoundError, "there is no such container", "nimctl ps -a"),
 )
 

@@ -83,4 +83,6 @@ def _time(text: str | None) -> str | None:
 
 def _gpus(host: Mapping[str, Any]) -> tuple[str, ...]:
     requests = host.get("DeviceRequests") or ()
-    return tuple(one for request in requests for one in request.get("DeviceIDs") or ())
+    named = (one for request in requests for one in request.get("DeviceIDs") or ())
+    # CDI names have their kind in front: nvidia.com/gpu=UUID.
+    return tuple(one.rpartition("=")[2] for one in named)
