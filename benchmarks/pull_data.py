@@ -1,8 +1,10 @@
 """What is pulled in benchmarks: the same bytes each time."""
 
 import hashlib
+import json
 import multiprocessing
 import random
+import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -49,12 +51,21 @@ def write_tarball(path: Path, packed_bytes: int) -> str:
 
 
 def _pieces(blocks: int) -> Iterator[bytes | _Weights]:
+    weights_bytes = blocks * _BLOCK_BYTES
     for number in range(_FILES):
+        header = _safetensors_header(weights_bytes)
         member = tarfile.TarInfo(f"model/model-{number + 1:05}-of-{_FILES:05}.safetensors")
-        member.size = blocks * _BLOCK_BYTES
-        yield member.tobuf()
+        member.size = len(header) + weights_bytes
+        yield member.tobuf() + header
         yield from ((number * blocks + block, _BLOCK_BYTES) for block in range(blocks))
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _safetensors_header(weights_bytes: int) -> bytes:
+    """One block of a tar archive that says: all of it is one tensor."""
+    tensor = {"dtype": "BF16", "shape": [weights_bytes // 2], "data_offsets": [0, weights_bytes]}
+    size = tarfile.BLOCKSIZE - 8
+    return struct.pack("<Q", size) + json.dumps({"weights": tensor}).ljust(size).encode()
 
 
 def _packed(piece: bytes | _Weights) -> bytes:

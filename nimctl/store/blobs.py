@@ -1,16 +1,13 @@
 """The blob store: each verified file once, read-only, named by its sha256."""
 
-import contextlib
-import ctypes
-import functools
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nimctl.core.facts import File
 from nimctl.core.layout import Layout
 from nimctl.store.disk import translated_disk_errors
+from nimctl.store.syncing import sync
 
 _READ_ONLY = 0o444
 _SHA256_DIGITS = 64
@@ -52,10 +49,10 @@ class BlobStore:
     def adopt_all(self, staged: Sequence[tuple[Path, str]]) -> list[Path]:
         """Adopt many at the price of one: all are written to the disk by one pass."""
         with translated_disk_errors(self.layout.root):
-            _sync([path for path, _ in staged])
+            sync([path for path, _ in staged])
             names = [self._publish(path, sha256) for path, sha256 in staged]
             directories = {name.parent for name in names}
-            _sync(sorted({*directories, *(directory.parent for directory in directories)}))
+            sync(sorted({*directories, *(directory.parent for directory in directories)}))
         return names
 
     def remove(self, sha256: str) -> None:
@@ -91,32 +88,3 @@ class BlobStore:
         # Not before: while it still has its old name, another process may open it to lock it.
         final.chmod(_READ_ONLY)
         return final
-
-
-def _sync(paths: Sequence[Path]) -> None:
-    """Bring files or directories, all of one file system, to the disk."""
-    few = 4
-    if len(paths) > few:
-        # One syncfs(2) commits the journal once; fsync(2) would do so for each file.
-        with _opened(paths[0]) as descriptor:
-            if _libc().syncfs(descriptor):
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number), str(paths[0]))
-        return
-    for path in paths:
-        with _opened(path) as descriptor:
-            os.fsync(descriptor)
-
-
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

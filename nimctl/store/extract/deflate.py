@@ -1,13 +1,11 @@
-"""Deflate and its checksum, by ISA-L: 1.7 times zlib's speed on weights; zlib where it is missing.
-
-Both let other threads run meanwhile.
-"""
+"""Deflate, in bounded pieces."""
 
 import zlib
 from collections.abc import Iterator
 from types import ModuleType
 
 from nimctl.store.extract.refusals import malformed
+from nimctl.store.fast_zlib import library as fastest
 
 RAW = -zlib.MAX_WBITS
 GZIP = 16 + zlib.MAX_WBITS
@@ -15,22 +13,10 @@ GZIP = 16 + zlib.MAX_WBITS
 PIECE_BYTES = 256 * 1024
 
 
-def _fastest() -> ModuleType:
-    try:
-        from isal import isal_zlib  # noqa: PLC0415 - not every platform has it
-    except ImportError:
-        return zlib
-    return isal_zlib
-
-
-_library = _fastest()
-crc32 = _library.crc32
-
-
 class Inflater:
     """One deflate stream, or one gzip member, whose checksum and size the library compares."""
 
-    def __init__(self, window_bits: int, library: ModuleType = _library) -> None:
+    def __init__(self, window_bits: int, library: ModuleType = fastest) -> None:
         self._inflater = library.decompressobj(window_bits)
         self._error: type[Exception] = library.error
 

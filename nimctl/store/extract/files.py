@@ -16,10 +16,13 @@ from nimctl.core.errors import DiskFullError, VerificationError
 from nimctl.store.disk import translated_disk_errors
 from nimctl.store.extract.limits import exceeded
 from nimctl.store.extract.members import Member
+from nimctl.store.syncing import begin_to_sync
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_BYTES = 256 * 1024
+_SYNC_BYTES = 32 * 2**20
+_SYNC_REST_BYTES = 2**20
 _WRITE_PIECES = 512  # below IOV_MAX, which is 1024 on Linux and macOS
 
 
@@ -146,6 +149,7 @@ class _File:
         self._descriptor = descriptor
         self._sha256 = hashlib.sha256()
         self._size = 0
+        self._syncing = 0
         self._pieces: list[bytes | memoryview] = []
         self._pieces_bytes = 0
 
@@ -157,6 +161,7 @@ class _File:
 
     def finish(self) -> Member:
         self._flush()
+        self._begin_to_sync(_SYNC_REST_BYTES)
         self.close()
         return Member(path=self.path, size=self._size, sha256=self._sha256.hexdigest())
 
@@ -174,6 +179,13 @@ class _File:
         written = os.writev(self._descriptor, pieces)
         if written < count:
             self._write_rest(memoryview(b"".join(pieces))[written:])
+        self._begin_to_sync(_SYNC_BYTES)
+
+    def _begin_to_sync(self, at_least: int) -> None:
+        count = self._size - self._syncing
+        if count >= at_least:
+            begin_to_sync(self._descriptor, self._syncing, count)
+            self._syncing = self._size
 
     def _write_rest(self, rest: memoryview) -> None:
         """Go on after a write that stopped short; a full disk fails here."""

@@ -5,11 +5,12 @@ other programs go by, must then tell the same.
 """
 
 from nimctl.store.extract import zip_records as records
-from nimctl.store.extract.deflate import PIECE_BYTES, RAW, Inflater, crc32
+from nimctl.store.extract.deflate import PIECE_BYTES, RAW, Inflater
 from nimctl.store.extract.limits import Inflation
 from nimctl.store.extract.refusals import malformed, refused
 from nimctl.store.extract.staging import Staging
 from nimctl.store.extract.stream import Steps, Stream
+from nimctl.store.fast_zlib import crc32
 
 _SIGNATURE_BYTES = 4
 _LONGEST_DESCRIPTOR_BYTES = 24

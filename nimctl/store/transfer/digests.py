@@ -2,11 +2,11 @@
 
 import hashlib
 import threading
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Protocol, Self
 
 from nimctl.core.facts import DigestAlgorithm
+from nimctl.store import fast_zlib
 from nimctl.store.transfer.part import Part
 from nimctl.store.transfer.ranges import Ledger, Range
 
@@ -116,7 +116,7 @@ class PrefixHasher:
         view = self._read(part, self._position, current.position)
         self._take(view)
         if current.is_kept:
-            self._crc32 = zlib.crc32(view, self._crc32)
+            self._crc32 = fast_zlib.crc32(view, self._crc32)
             is_cut = not view  # somebody shortened the file
             if is_cut or (self._position == current.end and self._crc32 != current.mark.crc32):
                 self._position = current.start
@@ -147,7 +147,7 @@ class PrefixHasher:
     def _crc32_of(self, part: Part, kept: Range) -> int:
         crc32, position = 0, kept.start
         while view := self._read(part, position, kept.position):
-            crc32 = zlib.crc32(view, crc32)
+            crc32 = fast_zlib.crc32(view, crc32)
             position += len(view)
         return crc32
 

@@ -3,12 +3,12 @@
 import contextlib
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nimctl.core.errors import DiskFullError, VerificationError
 from nimctl.core.facts import File
+from nimctl.store import fast_zlib
 from nimctl.store.transfer.answers import Ask, Body
 from nimctl.store.transfer.digests import PrefixHasher
 from nimctl.store.transfer.failures import wrong_digest, wrong_size
@@ -276,7 +276,7 @@ class Download:
         position = claimed.position
         self.part.write(view, position)
         done, crc32 = claimed.mark
-        claimed.mark = Mark(done + len(view), zlib.crc32(view, crc32))
+        claimed.mark = Mark(done + len(view), fast_zlib.crc32(view, crc32))
         if not self.is_parallel:
             self.hasher.offer(view, position)
 

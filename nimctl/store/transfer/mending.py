@@ -7,12 +7,12 @@ becomes an unfinished transfer again by being given such a state.
 
 import contextlib
 import os
-import zlib
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from nimctl.core.layout import Layout
+from nimctl.store import fast_zlib
 from nimctl.store.blobs import BlobStore
 from nimctl.store.disk import translated_disk_errors
 from nimctl.store.locks import try_lock
@@ -98,7 +98,7 @@ def _crc32(descriptor: int, piece: Piece) -> int:
         data = os.pread(descriptor, min(_CHUNK_BYTES, piece.end - position), position)
         if not data:
             break
-        crc32 = zlib.crc32(data, crc32)
+        crc32 = fast_zlib.crc32(data, crc32)
         position += len(data)
     return crc32
 

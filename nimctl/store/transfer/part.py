@@ -11,6 +11,7 @@ from typing import Self
 from nimctl.core.layout import Layout
 from nimctl.store.disk import translated_disk_errors
 from nimctl.store.locks import Lock, try_lock
+from nimctl.store.syncing import begin_to_sync
 from nimctl.store.transfer.local import link, open_local
 from nimctl.store.transfer.state import State, decode, encode
 
@@ -130,6 +131,11 @@ class Part:
     def read_into(self, view: memoryview, offset: int) -> int:
         """Fill `view` from `offset`; returns how many bytes were there."""
         return os.preadv(self._source, [view], offset)
+
+    def begin_to_sync(self, start: int, count: int) -> None:
+        """Have the kernel begin to bring these bytes to the disk."""
+        if self._descriptor != _CLOSED:
+            begin_to_sync(self._descriptor, start, count)
 
     def truncate(self, size: int) -> None:
         """Cut off what lies beyond the end."""

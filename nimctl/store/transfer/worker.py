@@ -100,6 +100,7 @@ class Worker:
                     )
         if download.is_parallel and claimed.is_complete:
             self._save(download)
+            download.part.begin_to_sync(claimed.start, claimed.mark.done)
         # After a failure it stays taken: all is about to end, and nobody else shall try.
         is_complete = download.release(claimed, self._received_bytes)
         if is_complete and not download.is_parallel:
