@@ -50,6 +50,10 @@ class Layout(Value):
         """What the build of an engine printed, whether it succeeded or not."""
         return self.root / "builds" / f"{key}.log"
 
+    def warm_cache(self, key: str) -> Path:
+        """Kernels that a server compiled and tuned, for the next one of the same kind."""
+        return self.root / "caches" / key
+
     def model(self, model: str, profile: str) -> Path:
         """The directory that a server of this model and profile reads."""
         return self.root / "model-store" / model / profile

@@ -1,5 +1,6 @@
 """`nimctl build-engine` for TensorRT-LLM: what is planned, and every refusal before the build."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def test_a_release_without_engines_gets_a_checkpoint_for_pytorch(run: Run, model
     assert "# strategy pytorch: the PyTorch backend serves the checkpoint" in result.out
     assert "TensorRT-LLM removed engines in 1.3.0rc21, this is 1.4.0rc1" in result.out
     assert "docker run" not in result.out
-    assert "free_gpu_memory_fraction: 0.9" in result.out
+    assert '"free_gpu_memory_fraction": 0.9' in result.out
 
 
 def test_a_checkpoint_outside_the_catalogue_is_built_of_as_well(
@@ -194,4 +195,4 @@ def test_the_printed_script_is_one_that_a_shell_reads(run: Run, model: str, tmp_
     script.write_text(result.out)
     subprocess.run(["bash", script], check=True)
     (options,) = list(Path(tmp_path).rglob("llm-options.yaml"))
-    assert options.read_text().startswith("max_batch_size: ")
+    assert json.loads(options.read_text())["max_batch_size"] == 512

@@ -1,5 +1,6 @@
 """Serving with engines: one in the store is taken, one for something else never is."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from nimctl.core.engine import Engine
 from nimctl.core.engine_check import built_profiles
 from nimctl.core.errors import NimctlError, UsageError
 from nimctl.core.facts import Artifact, File
-from nimctl.core.plan import Build, LaunchContainer, Plan
+from nimctl.core.plan import Build, LaunchContainer, Plan, Write
 from nimctl.core.profile import Candidate, Fit, Profile
 from nimctl.core.requests import ServeRequest
 from nimctl.core.trtllm.limits import LimitsWish
@@ -116,11 +117,17 @@ def test_an_engine_with_larger_limits_is_served_too() -> None:
         {"tensorrt_version": "10.13.3"},
         {"builder": "tensorrt_llm 1.1.0"},
         {"tp": 2},
-        {"limits": {"max_batch_size": 1}},
     ],
 )
 def test_an_engine_for_something_else_is_built_anew(recipe: dict[str, Any]) -> None:
     assert "Build" in kinds(serve(target(), engine_of(target(), **recipe)))
+
+
+def test_of_the_limits_those_count_that_were_asked_for() -> None:
+    small = engine_of(target(), BuildOptions(limits=LimitsWish(max_batch_size=16)))
+    assert "Build" not in kinds(serve(target(), small))
+    assert "Build" not in kinds(serve(target(), small, max_num_seqs=16))
+    assert "Build" in kinds(serve(target(), small, max_num_seqs=17))
 
 
 def test_the_engine_has_to_be_of_the_image_that_serves() -> None:
@@ -139,6 +146,40 @@ def test_a_release_without_engines_serves_the_checkpoint_with_its_options() -> N
     assert container.command[container.command.index("--backend") + 1] == "pytorch"
     assert "--extra_llm_api_options" in container.command
     assert any(mount.source.endswith("/llm-options.yaml") for mount in container.mounts)
+    (written,) = [step for step in plan.steps if isinstance(step, Write)]
+    assert json.loads(written.text)["max_batch_size"] == 512
+
+
+def test_what_pytorch_compiles_is_kept_for_just_the_same_server() -> None:
+    def cache(**changes: Any) -> str | None:
+        image = msgspec.structs.replace(IMAGE, **changes.pop("image", {}))
+        profile = Profile(
+            backend="tensorrt_llm",
+            precision="fp8",
+            source=str(REF),
+            runtime="pytorch",
+            **changes,
+        )
+        one = target()
+        candidate = msgspec.structs.replace(
+            one.candidate, profile=profile, fit=Fit.COMPATIBLE, cached=True
+        )
+        plan = plan_container(
+            ServeRequest(ref=REF),
+            msgspec.structs.replace(one, candidate=candidate),
+            surroundings(image=image),
+        )
+        container = launch(plan).container
+        mounted = [mount for mount in container.mounts if mount.target == "/cache"]
+        assert all(not mount.read_only for mount in mounted)
+        assert ("TLLM_AUTOTUNER_CACHE_PATH" in container.environment) == bool(mounted)
+        return mounted[0].source if mounted else None
+
+    assert cache()
+    assert cache() == cache()
+    assert cache() != cache(image={"id": "sha256:2"})
+    assert cache() != cache(target="latency")
+    assert "/cache" not in [mount.target for mount in launch(serve(target())).container.mounts]
 
 
 def test_quantising_for_a_server_needs_texts_as_well() -> None:

@@ -13,6 +13,7 @@ from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, TRTLLM_ENGINE_DIRE
 from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
 from nimctl.core.requests import ServeRequest
 from nimctl.core.serving import Serving
+from nimctl.core.trtllm.serve_options import cache_key, merged
 from nimctl.core.unlisted import gguf_file
 from nimctl.core.value import Value
 
@@ -31,8 +32,7 @@ class Shared(Value):
 
 def options_text(shared: Shared) -> str:
     """TensorRT-LLM's options file: for these GPUs, and for adapters."""
-    served = shared.engine.options if shared.engine else None
-    return (served or "") + (shared.adapters.options or "")
+    return merged(shared.engine.options if shared.engine else None, shared.adapters.options)
 
 
 def options_file(name: str, around: Surroundings) -> str:
@@ -59,6 +59,7 @@ def serving(
         checkpoint=_checkpoint(target, around, shared.engine),
         engine=engine_of(target, around, shared.engine),
         cache=around.nim_cache if profile.backend == "nim" else None,
+        warm_cache=_warm_cache(target, around, slot, shared),
         downloads=downloads,
         key_file=str(around.layout.server(slot.name) / "registry-key") if needs_key else None,
         api_key_file=shared.keys.file,
@@ -102,6 +103,24 @@ def _checkpoint(target: Target, around: Surroundings, use: EngineUse | None) -> 
     laid_out = directory(target, around.layout)
     early = target.candidate.profile.backend == "nemollm"
     return str(laid_out / STORE if early else laid_out)
+
+
+def _warm_cache(target: Target, around: Surroundings, slot: Slot, shared: Shared) -> str | None:
+    """Where kernels that were compiled and tuned once are found again, by just the same server."""
+    profile, digest = target.candidate.profile, target.artifact.digest
+    is_served = profile.backend == "tensorrt_llm" and not engine_of(target, around, shared.engine)
+    if not is_served or digest is None or around.image is None or not slot.gpus:
+        return None
+    gpu = slot.gpus[0]
+    key = cache_key(
+        around.image.id,
+        gpu.key or gpu.name,
+        gpu.compute_capability,
+        digest,
+        # Replicas write at once, so each has its own.
+        f"{profile.name} {[one.index for one in slot.gpus]} {options_text(shared)}",
+    )
+    return str(around.layout.warm_cache(key))
 
 
 def has_built_engine(target: Target) -> bool:

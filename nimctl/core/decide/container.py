@@ -111,7 +111,7 @@ def prepared(
     pull = tuple(_pull(request, image, engine, around))
     if target.artifact.files:
         check_room(target, around)
-    use = engine_use(target, around, image) if has_built_engine(target) else None
+    use = engine_use(target, around, image, request.capacity) if has_built_engine(target) else None
     if use is not None:
         build, note = use.steps, use.note
     else:

@@ -3,7 +3,9 @@
 from nimctl.core.decide.target import Surroundings, Target, directory
 from nimctl.core.decide.trtllm import build_step, checks, draw, strategy_note, usable_engine
 from nimctl.core.layout import engine_directory
+from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Attach, Step
+from nimctl.core.trtllm.limits import LimitsWish
 from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.trtllm.quantise import CHECKPOINT
 from nimctl.core.trtllm.serve_options import OPTIONS_FILE
@@ -25,15 +27,20 @@ class EngineUse(Value):
     options: str | None = None
 
 
-def engine_use(target: Target, around: Surroundings, image: str) -> EngineUse:
+def engine_use(
+    target: Target, around: Surroundings, image: str, capacity: CapacityWish = ANY_CAPACITY
+) -> EngineUse:
     """What has to be done before a server in this image can load a target's engine.
 
-    An engine in the store that can serve is taken as it is, whatever it was tuned for.
+    An engine in the store that can serve is taken as it is, whatever it was tuned for; of its
+    limits those count that `capacity` asks for.
 
     Raises:
         NimctlError: As `draw` and `checks` do.
     """
-    drawing = draw(target, BuildOptions(image=image, builder="container"), around)
+    limits = LimitsWish(max_seq_len=capacity.max_model_len, max_batch_size=capacity.max_num_seqs)
+    options = BuildOptions(image=image, builder="container", limits=limits)
+    drawing = draw(target, options, around)
     facts = around.building or BuilderFacts()
     engine = usable_engine(drawing, facts.engines)
     recipe = engine.recipe if engine else drawing.design.recipe

@@ -6,7 +6,7 @@ import msgspec
 
 from nimctl.core.decide.fetch import missing, prepare, size
 from nimctl.core.decide.target import Surroundings, Target, directory
-from nimctl.core.engine import Engine
+from nimctl.core.engine import Engine, EngineRecipe
 from nimctl.core.engine_check import check_usable, obstacles
 from nimctl.core.errors import HardwareError, NotFoundError, UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact
@@ -178,12 +178,19 @@ def checks(drawing: Drawing, around: Surroundings) -> tuple[str, ...]:
 
 def usable_engine(drawing: Drawing, engines: Iterable[Engine]) -> Engine | None:
     """An engine in the store that can serve: the one that was designed, or one like it."""
+    needed = needed_of(drawing)
     fitting = (
         one
         for one in engines
-        if _is_of(one, drawing.target.artifact) and not obstacles(drawing.design.recipe, one.recipe)
+        if _is_of(one, drawing.target.artifact) and not obstacles(needed, one.recipe)
     )
     return drawing.there or next(fitting, None)
+
+
+def needed_of(drawing: Drawing) -> EngineRecipe:
+    """What an engine has to be: of its limits only those that were asked for."""
+    asked = drawing.options.limits.asked
+    return msgspec.structs.replace(drawing.design.recipe, limits=asked)
 
 
 def _prebuilt(drawing: Drawing, around: Surroundings, engines: tuple[Engine, ...]) -> Plan:
@@ -192,7 +199,7 @@ def _prebuilt(drawing: Drawing, around: Surroundings, engines: tuple[Engine, ...
     engine = usable_engine(drawing, own)
     if engine is None:
         for other in own:
-            check_usable(drawing.design.recipe, other, str(drawing.target.ref), artifact.digest)
+            check_usable(needed_of(drawing), other, str(drawing.target.ref), artifact.digest)
         raise NotFoundError(
             f"there is no engine of {drawing.target.model} in the store",
             cause="--strategy prebuilt builds none",

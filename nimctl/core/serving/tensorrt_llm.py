@@ -13,6 +13,7 @@ from nimctl.core.errors import UsageError
 from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.serving.part import GPU_ULIMITS, QUIET, USER, Part
 from nimctl.core.serving.serving import ADAPTERS, ENGINES, MODELS, OPTIONS_FILE, Adapter, Serving
+from nimctl.core.trtllm.serve_options import CACHE, cache_environment
 
 # TensorRT-LLM's default leaves 10 % of the free memory.
 _KV_FRACTION = "0.9"
@@ -37,19 +38,28 @@ def part(serving: Serving) -> Part:
     return Part(
         entrypoint=("trtllm-serve",),
         command=(model, *_flags(serving, checkpoint)),
-        environment={**USER, **QUIET, "TRTLLM_NO_USAGE_STATS": "1"},
-        mounts=tuple(
-            Mount(source=source, target=target)
-            for source, target in (
-                (serving.checkpoint, checkpoint),
-                (serving.engine, engine),
-                (serving.options_file, OPTIONS_FILE),
-            )
-            if source
-        ),
+        environment={
+            **USER,
+            **QUIET,
+            "TRTLLM_NO_USAGE_STATS": "1",
+            **(cache_environment() if serving.warm_cache else {}),
+        },
+        mounts=tuple(_mounts(serving, checkpoint, engine)),
         ipc="host",
         ulimits=GPU_ULIMITS,
     )
+
+
+def _mounts(serving: Serving, checkpoint: str, engine: str) -> Iterator[Mount]:
+    for source, target in (
+        (serving.checkpoint, checkpoint),
+        (serving.engine, engine),
+        (serving.options_file, OPTIONS_FILE),
+    ):
+        if source:
+            yield Mount(source=source, target=target)
+    if serving.warm_cache:
+        yield Mount(source=serving.warm_cache, target=CACHE, read_only=False)
 
 
 def lora_options(adapters: Sequence[Adapter]) -> str:

@@ -12,7 +12,7 @@ from nimctl.core.trtllm.job import BESIDE, INSIDE, EngineJob, expected_outputs
 from nimctl.core.trtllm.limits import EngineLimits, limits_for
 from nimctl.core.trtllm.pipeline import Command, Places, commands, pipeline
 from nimctl.core.trtllm.releases import release
-from nimctl.core.trtllm.serve_options import OPTIONS_FILE, as_yaml, options_for
+from nimctl.core.trtllm.serve_options import OPTIONS_FILE, as_text, options_for
 from nimctl.core.trtllm.strategy import Choice, choose
 from nimctl.core.trtllm.subject import BuildOptions, KvCache, Subject
 from nimctl.core.trtllm.tuning import kv_cache_of
@@ -124,7 +124,11 @@ def _checkpoint(
             cause="this is served by the PyTorch backend, which has an options file",
             hint="leave --set out",
         )
-    served = as_yaml(options_for(subject, limits, kv_cache))
+    if kv_cache == "int8":
+        raise UsageError(
+            "the PyTorch backend has no int8 KV cache", hint="--kv-cache-dtype fp8, or auto"
+        )
+    served = as_text(options_for(subject, limits, kv_cache))
     steps: tuple[Command, ...] = ()
     outputs: tuple[str, ...] = (OPTIONS_FILE,)
     if quantise.is_needed(subject):

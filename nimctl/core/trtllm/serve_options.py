@@ -5,7 +5,8 @@ the file is for `trtllm-serve --extra_llm_api_options`, and wins over the comman
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from nimctl.core.memory.gpu import KV_PERCENT, KV_PERCENT_WITH_DISPLAY
@@ -36,20 +37,28 @@ def options_for(subject: Subject, limits: EngineLimits, kv_cache: KvCache) -> Op
     }
 
 
-def as_yaml(options: Options) -> str:
-    """A YAML document of nested maps of plain words and numbers."""
-    return "".join(f"{line}\n" for line in _lines(options, ""))
+def as_text(options: Options) -> str:
+    """The options file; JSON is YAML too."""
+    return json.dumps(options, indent=2) + "\n"
+
+
+def merged(*texts: str | None) -> str:
+    """Several options files as one, a later one before an earlier; empty when there is none."""
+    options: dict[str, object] = {}
+    for text in texts:
+        options.update(json.loads(text) if text else {})
+    return json.dumps(options, indent=2) + "\n" if options else ""
 
 
 def cache_key(
-    image_digest: str, gpu: str, compute_capability: str, model_digest: str, options: Options
+    image_digest: str, gpu: str, compute_capability: str, model_digest: str, configuration: str
 ) -> str:
     """What warm caches may be reused under.
 
     TensorRT-LLM's autotuner stores version and device in its file and checks neither when it loads
     it (NVIDIA/TensorRT-LLM#17664), so that all of it has to be in the name.
     """
-    depends = [image_digest, gpu, compute_capability, model_digest, options]
+    depends = [image_digest, gpu, compute_capability, model_digest, configuration]
     return hashlib.sha256(canonical_json(depends)).hexdigest()
 
 
@@ -66,14 +75,3 @@ def cache_environment() -> dict[str, str]:
         "TRITON_CACHE_DIR": f"{CACHE}/triton",
         "XDG_CACHE_HOME": f"{CACHE}/xdg",
     }
-
-
-def _lines(options: Options, indent: str) -> Iterator[str]:
-    for key, value in options.items():
-        if isinstance(value, Mapping):
-            yield f"{indent}{key}:"
-            yield from _lines(value, f"{indent}  ")
-        elif isinstance(value, bool):
-            yield f"{indent}{key}: {'true' if value else 'false'}"
-        else:
-            yield f"{indent}{key}: {value}"

@@ -1,5 +1,7 @@
 """Which commands make which engine."""
 
+import json
+
 import msgspec
 import pytest
 from trtllm_subjects import CALIBRATION, LLAMA, SHOP, subject
@@ -9,6 +11,7 @@ from nimctl.core.errors import HardwareError, UnsupportedModelError, UsageError
 from nimctl.core.trtllm.design import Design, design
 from nimctl.core.trtllm.limits import LimitsWish
 from nimctl.core.trtllm.releases import BUILDER_IMAGE
+from nimctl.core.trtllm.serve_options import cache_key, merged
 from nimctl.core.trtllm.subject import BuildOptions, Form, Subject
 
 CALIBRATED = BuildOptions(calibration=CALIBRATION)
@@ -264,19 +267,37 @@ def test_pytorch_quantises_only_what_needs_it(precision: str, form: Form, comman
 def test_pytorch_has_an_options_file_for_this_gpu() -> None:
     options = msgspec.structs.replace(CALIBRATED, strategy="pytorch")
     made = design(subject("fp8", tp=2, form="quantised"), options, SHOP)
-    assert made.job.extra["llm-options.yaml"].splitlines() == [
-        "max_batch_size: 512",
-        "max_num_tokens: 8192",
-        "max_seq_len: 8192",
-        "tensor_parallel_size: 2",
-        "pipeline_parallel_size: 1",
-        "cuda_graph_config:",
-        "  enable_padding: true",
-        "  max_batch_size: 512",
-        "kv_cache_config:",
-        "  dtype: fp8",
-        "  free_gpu_memory_fraction: 0.9",
-    ]
+    assert json.loads(made.job.extra["llm-options.yaml"]) == {
+        "max_batch_size": 512,
+        "max_num_tokens": 8192,
+        "max_seq_len": 8192,
+        "tensor_parallel_size": 2,
+        "pipeline_parallel_size": 1,
+        "cuda_graph_config": {"enable_padding": True, "max_batch_size": 512},
+        "kv_cache_config": {"dtype": "fp8", "free_gpu_memory_fraction": 0.9},
+    }
+
+
+def test_a_display_leaves_less_for_the_cache() -> None:
+    one = subject("bf16", gpu="rtx_4090")
+    shown = msgspec.structs.replace(one.gpus[0], drives_display=True)
+    options = BuildOptions(strategy="pytorch")
+    made = design(msgspec.structs.replace(one, gpus=(shown,)), options, SHOP)
+    cache = json.loads(made.job.extra["llm-options.yaml"])["kv_cache_config"]
+    assert cache == {"dtype": "auto", "free_gpu_memory_fraction": 0.85}
+
+
+def test_pytorch_has_no_int8_kv_cache() -> None:
+    with pytest.raises(UsageError, match="no int8 KV cache"):
+        design(subject("bf16"), BuildOptions(strategy="pytorch", kv_cache="int8"), SHOP)
+
+
+def test_options_files_are_joined_and_caches_keyed_by_all_they_depend_on() -> None:
+    assert json.loads(merged('{"a": 1, "b": 1}', None, '{"b": 2}')) == {"a": 1, "b": 2}
+    assert merged(None, None) == ""
+    usual = ("sha256:1", "h100_sxm", "9.0", "m", "{}")
+    others = [(*usual[:n], "other", *usual[n + 1 :]) for n in range(len(usual))]
+    assert len({cache_key(*one) for one in (usual, *others)}) == 6
 
 
 def test_pytorch_has_no_flags_to_set() -> None:
