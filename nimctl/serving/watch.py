@@ -27,6 +27,9 @@ _PROGRESS_BYTES = 16 * 2**20
 _STALL_S = 60.0
 _SAMPLE_S = 5.0
 _KEPT_LINES = 400
+# A start that tells of no phase for so long shows its last line, cut to what a terminal is wide.
+_SILENCE_S = 30.0
+_SHOWN = 100
 TASK = "ready"
 
 
@@ -69,14 +72,17 @@ class _Log:
 class Watch:
     """Waits for one started container."""
 
-    def __init__(self, containers: Containers, step: Await, emit: Emit) -> None:
+    def __init__(
+        self, containers: Containers, step: Await, emit: Emit, *, silence_s: float = _SILENCE_S
+    ) -> None:
         self._containers = containers
+        self._silence_s = silence_s
         self._step = step
         self._name = step.server.name
         self._emit = emit
         self._wake = threading.Event()
         self._phase: Phase | None = None
-        self._began = self._moved = self._sampled = time.monotonic()
+        self._began = self._moved = self._sampled = self._told = time.monotonic()
         self._seen_bytes = 0
         self._doomed: float | None = None
 
@@ -98,6 +104,7 @@ class Watch:
                 self._read(log.take())
                 if failure := self._failure(log):
                     raise failure
+                self._break_silence(log)
                 self._wake.wait(_LOOK_S)
         finally:
             probe.close()
@@ -129,7 +136,18 @@ class Watch:
             phase = phase_of(self._step.server.backend, line)
             if phase and phase != self._phase:
                 self._phase = phase
-                self._emit(Reached(task=TASK, stage=phase_title(phase)))
+                self._tell(phase_title(phase))
+
+    def _break_silence(self, log: _Log) -> None:
+        """Nobody should have to guess whether a long start goes on."""
+        now = time.monotonic()
+        if now - self._told > self._silence_s:
+            last = log.lines[-1].strip() if log.lines else "it has logged nothing yet"
+            self._tell(f"{now - self._began:.0f} s so far; {last[:_SHOWN]}")
+
+    def _tell(self, stage: str) -> None:
+        self._told = time.monotonic()
+        self._emit(Reached(task=TASK, stage=stage))
 
     def _is_late(self, now: float) -> bool:
         waited = now - self._began

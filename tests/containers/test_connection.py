@@ -19,11 +19,12 @@ import pytest
 from docker_cli import docker
 
 from nimctl import settings
-from nimctl.core.containers import EngineAccess
+from nimctl.core.containers import ContainerSpec, Devices, EngineAccess
 from nimctl.core.errors import ContainerEngineError, NoContainerEngineError, UsageError
 from nimctl.core.machine import ContainerEngine
 from nimctl.serving.docker.connection import connect
 from nimctl.serving.docker.endpoints import Endpoint, cdi_gpus, endpoints, require_one
+from nimctl.serving.docker.engine import DockerEngine
 from nimctl.serving.health import free_ports
 
 SOCKET = "/var/run/docker.sock"
@@ -246,7 +247,7 @@ def test_without_an_engine_servers_are_listed_and_the_sdk_stays_away(
     code = """
 import sys, msgspec
 from nimctl import settings
-from nimctl.core.containers import EngineAccess
+from nimctl.core.containers import ContainerSpec, Devices, EngineAccess
 from nimctl.tools import Tools
 found = msgspec.structs.replace(
     settings.load(), container_engine=EngineAccess(sockets=(sys.argv[1],)))
@@ -280,6 +281,12 @@ class _Api(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -359,6 +366,25 @@ def test_an_engine_that_is_too_old(
     failure = refused({**environ, "DOCKER_HOST": url})
     assert "too old" in failure.message
     assert "18.09.1" in (failure.cause or "")
+
+
+def test_an_engine_that_forgets_the_gpus_it_was_asked_for_is_found_out(
+    environ: dict[str, str], api: tuple[str, dict[str, Any]]
+) -> None:
+    url, documents = api
+    documents |= {
+        "/version": PODMAN,
+        "/info": {},
+        "/containers/create?name=x": {"Id": "abc"},
+        "/containers/abc/json": {"HostConfig": {"Devices": [], "DeviceRequests": None}},
+        "/containers/abc?v=True&link=False&force=True": {},
+    }
+    engine = DockerEngine(
+        endpoints(settings.load({**environ, "DOCKER_HOST": url}).container_engine)
+    )
+    spec = ContainerSpec(name="x", image="i", devices=Devices(uuids=("0",), method="cdi"))
+    with closing(engine), pytest.raises(ContainerEngineError, match=r"5\.4\.0 gave x no GPU"):
+        engine.create(spec)
 
 
 @pytest.mark.parametrize("answer", [b"hello", b"[]", b"{}", None])

@@ -22,9 +22,11 @@ from nimctl.core.errors import (
     UsageError,
 )
 from nimctl.core.events import Reached
+from nimctl.core.plan import Await
 from nimctl.core.servers import Server
 from nimctl.serving.docker.endpoints import Endpoint
 from nimctl.serving.docker.engine import DockerEngine
+from nimctl.serving.watch import Watch
 
 REFUSED = (
     "The engine plan file is generated on an incompatible device, expecting compute 9.0 got "
@@ -205,6 +207,16 @@ def test_phases_are_told_as_they_come(starting: Starting) -> None:
         Reached(task="ready", stage="preparing the engine"),
         Reached(task="ready", stage="warming up"),
     ]
+
+
+def test_a_long_silence_is_broken_by_the_last_line(
+    starting: Starting, engine: DockerEngine
+) -> None:
+    server = starting.launch(environment={"STAND_IN_LOG": "reading shard 7", "STAND_IN_DELAY": "1"})
+    step = Await(server=server, timeout_s=60)
+    Watch(engine, step, starting.events.append, silence_s=0.3).wait()
+    stages = [one.stage for one in starting.events if isinstance(one, Reached)]
+    assert [one for one in stages if one.endswith(" s so far; reading shard 7")]
 
 
 def test_a_gpu_without_the_toolkit_leaves_no_container(

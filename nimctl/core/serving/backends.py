@@ -36,9 +36,11 @@ BACKENDS: dict[str, Backend] = {
             image="nvcr.io/nvidia/tensorrt-llm/release:1.2.1",
             port=8000,
             health_path="/health",
-            metrics_path="/metrics",
+            # Its /metrics is JSON of its own; Prometheus reads this one, says
+            # kubernetes-sigs/gateway-api-inference-extension, docs/proposals/003.
+            metrics_path="/prometheus/metrics",
             source="https://nvidia.github.io/TensorRT-LLM/commands/trtllm-serve.html",
-            unverified=("runs_as_user",),
+            unverified=("runs_as_user", "metrics_path"),
         ),
         Backend(
             name="vllm",

@@ -92,7 +92,27 @@ class DockerEngine:
             made: dict[str, Any] = self._client.create_container_from_config(
                 payload(spec), spec.name, spec.platform
             )
+        if spec.devices:
+            self._check_devices(str(made["Id"]), spec)
         return str(made["Id"])
+
+    def _check_devices(self, made: str, spec: ContainerSpec) -> None:
+        """Podman takes device requests and forgets them: then nothing would run on the GPU.
+
+        Seen with 4.3 and 4.9: https://github.com/containers/podman/issues/22645.
+        """
+        with translated(f"creating {spec.name}", self._where):
+            host = self._client.inspect_container(made)["HostConfig"]
+        if host.get("DeviceRequests") or host.get("Devices"):
+            return
+        self.remove(made)
+        engine = self.describe()
+        raise ContainerEngineError(
+            f"{engine.kind} {engine.version} gave {spec.name} no GPU",
+            cause="its Docker-compatible API ignores device requests",
+            hint="run the line of --dry-run with podman in the place of docker; "
+            "nimctl then knows the server all the same",
+        )
 
     def start(self, name: str) -> None:
         """Start a container."""

@@ -88,10 +88,16 @@ _MEANINGS = (
     ),
     _Meaning(
         # A rootless engine, or one in a container, has no right to go above its own hard limit.
-        ("error setting rlimit",),
+        ("error setting rlimit", "setrlimit"),
         LimitRefusedError,
         "the container engine may not lift this limit",
         "LimitMEMLOCK=infinity in the engine's systemd unit",
+    ),
+    _Meaning(
+        ("container-init binary not found",),
+        ContainerEngineError,
+        "Podman lacks the program that ends processes left over",
+        "apt-get install catatonit (or dnf install catatonit)",
     ),
     _Meaning(
         ("exec format error",),
@@ -118,7 +124,7 @@ _MEANINGS = (
         "pull it first, or name another with --image",
     ),
     _Meaning(
-        ("executable file not found", "stat /", "exec: "),
+        ("executable file not found", "unable to start container process: exec:"),
         UsageError,
         "its program is not in the image",
         "name an image of this backend with --image",
