@@ -233,7 +233,7 @@ def _container_surroundings(
         image=there,
         offer=tools.registries.image_offer(image) if asks else None,
         running={**around.running, **(tools.container_servers.running() if engine else {})},
-        user=tools.user,
+        user=tools.user(engine),
         nim_cache=tools.settings.nim_cache,
         has_registry_key=tools.registries.ngc_key() is not None,
         replica_ports=_replica_ports(request, around.host),

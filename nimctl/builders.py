@@ -30,7 +30,7 @@ def observe(options: BuildOptions, host: Host, tools: Tools) -> BuilderFacts:
         image=image,
         offer=offer,
         installed=installed,
-        user=tools.user,
+        user=tools.user(host.container_engine),
         programs=_programs(),
         engines=trtllm_engines(tools),
         may_pull=not tools.offline,

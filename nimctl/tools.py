@@ -12,7 +12,7 @@ from nimctl.settings import Settings
 
 if TYPE_CHECKING:
     from nimctl.catalog import Catalog
-    from nimctl.core.machine import Host
+    from nimctl.core.machine import ContainerEngine, Host
     from nimctl.core.ports import Containers
     from nimctl.core.trtllm.job import EngineJob
     from nimctl.core.trtllm.machine import Installed
@@ -190,13 +190,14 @@ class Tools:
             return msgspec.structs.replace(host, troubles=(*host.troubles, trouble))
         return msgspec.structs.replace(host, container_engine=engine)
 
-    @property
-    def user(self) -> str:
-        """UID:GID that containers run as: the caller's, but never root's."""
+    def user(self, engine: "ContainerEngine | None") -> str:
+        """UID:GID that containers of an engine run as."""
         import os
 
-        uid = os.getuid()
-        return f"{uid}:{os.getgid()}" if uid else "1000:1000"
+        from nimctl.core.containers import user_inside
+
+        rootless = engine is not None and engine.rootless
+        return user_inside(os.getuid(), os.getgid(), rootless=rootless)
 
     @cached_property
     def container_servers(self) -> "ContainerServers":

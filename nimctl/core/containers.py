@@ -118,6 +118,17 @@ class ContainerSpec(Value):
     platform: str | None = None
 
 
+def user_inside(uid: int, gid: int, *, rootless: bool) -> str:
+    """UID:GID that a container runs as: the caller's, but never those of the machine's root.
+
+    In a rootless engine it is the caller who is root inside, and whoever else is inside may read
+    nothing of the caller's (https://docs.docker.com/engine/security/rootless/; unverified here).
+    """
+    if rootless:
+        return "0:0"
+    return f"{uid}:{gid}" if uid else "1000:1000"
+
+
 def started_command(spec: ContainerSpec) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Entrypoint, None for the image's own, and command, as a container is created with them.
 

@@ -114,7 +114,8 @@ class Watch:
         state = self._state()
         server = self._step.server
         if failure_of(server, state, ()):
-            log.finish(_LAST_WORDS_S)
+            if state is None or not state.is_running:
+                log.finish(_LAST_WORDS_S)
             # Looked at again: that it was for memory is known a moment after it has ended.
             return failure_of(server, self._state() or state, tuple(log.lines))
         now = time.monotonic()
