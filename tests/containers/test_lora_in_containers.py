@@ -192,7 +192,7 @@ def test_an_engine_that_was_built_without_adapters_refuses_them(
     listed = run("list-profiles", "tiny", "--gpu", "h100_sxm", "--json").json["profiles"]
     name = next(one["name"] for one in listed if one["name"].startswith("tensorrt_llm-h100_sxm-bf"))
     refused = serve(f":{name}", "--lora", write_peft(tmp_path / "sql"))
-    assert refused.code == 2
+    assert refused.code == 2, refused.out
     words(refused, "takes no adapters", "--lora_plugin", "--backend vllm")
 
 

@@ -19,6 +19,7 @@ from nimctl.core.containers import (
     Mount,
     PublishedPort,
     Secret,
+    needs_entrypoint,
 )
 from nimctl.core.docker_run import docker_network_argv, docker_run_argv, printed
 from nimctl.serving.docker.engine import DockerEngine
@@ -103,6 +104,8 @@ def on_this_machine(golden: ContainerSpec, directory: Path) -> ContainerSpec:
             msgspec.structs.replace(one, source=there(one.source)) for one in golden.secrets
         ),
         ports=tuple(msgspec.structs.replace(one, host=0) for one in golden.ports),
+        # Without it the line shows the key as a variable to fill in: only the engine knows the image.
+        entrypoint=("/bin/serve",) if needs_entrypoint(golden) else golden.entrypoint,
         user=None,
     )
 
