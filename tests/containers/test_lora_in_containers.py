@@ -186,14 +186,15 @@ def test_tensorrt_llm_reads_of_adapters_in_its_options_file(
     assert mounts["/etc/nimctl/llm-options.yaml"] == written["path"]
 
 
-def test_an_engine_that_was_built_without_adapters_refuses_them(
+def test_a_profile_that_no_engine_can_be_built_for_takes_adapters_by_the_pytorch_backend(
     serve: Serve, run: Run, tmp_path: Path
 ) -> None:
     listed = run("list-profiles", "tiny", "--gpu", "h100_sxm", "--json").json["profiles"]
     name = next(one["name"] for one in listed if one["name"].startswith("tensorrt_llm-h100_sxm-bf"))
-    refused = serve(f":{name}", "--lora", write_peft(tmp_path / "sql"))
-    assert refused.code == 2, refused.out
-    words(refused, "takes no adapters", "--lora_plugin", "--backend vllm")
+    planned = serve(f":{name}", "--lora", write_peft(tmp_path / "sql"))
+    assert planned.code == 0, planned.err
+    assert "strategy pytorch" in planned.out
+    assert "lora_request" in planned.out
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def on_this_machine(golden: ContainerSpec, directory: Path) -> ContainerSpec:
             msgspec.structs.replace(one, source=there(one.source)) for one in golden.secrets
         ),
         ports=tuple(msgspec.structs.replace(one, host=0) for one in golden.ports),
-        # Without it the line shows the key as a variable to fill in: only the engine knows the image.
+        # Without it the line leaves the key to the caller: only the engine knows the image.
         entrypoint=("/bin/serve",) if needs_entrypoint(golden) else golden.entrypoint,
         user=None,
     )
