@@ -62,7 +62,17 @@ def fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
+def client_knows_cdi() -> bool:
+    """Since https://docs.docker.com/engine/release-notes/25.0/; Debian 12's does not."""
+    return int(docker("version", "--format", "{{.Client.Version}}").partition(".")[0]) >= 25
+
+
 def compare(engine: DockerEngine, ours: ContainerSpec, printed_spec: ContainerSpec) -> None:
+    if ours.devices and ours.devices.method == "cdi" and not client_knows_cdi():
+        # It takes a CDI name for a path: that the line has them, and that the rest is the same.
+        assert set(ours.devices.cdi_names) <= set(docker_run_argv(printed_spec))
+        ours = msgspec.structs.replace(ours, devices=None)
+        printed_spec = msgspec.structs.replace(printed_spec, devices=None)
     engine.create(ours)
     # As a person would: through a shell. Without a GPU the start fails, after the creation.
     subprocess.run(printed(printed_spec), shell=True, capture_output=True, check=False)  # noqa: S602
