@@ -13,7 +13,7 @@ from nimctl.registries.oci import OciPublisher
 from nimctl.registries.oci.modelpack import ModelDescription, ModelFile, weights_format
 from nimctl.tools import Tools
 
-_ENGINE_NOTE = "org.nimctl.engine."
+_ENGINE_NOTE = "dev.nimctl.engine."
 _ENGINE_FORMATS = {"llama_cpp": "gguf"}
 
 

@@ -63,8 +63,8 @@ def test_a_pushed_engine_is_served_without_a_build(
     )
     with urllib.request.urlopen(request) as answer:
         notes = json.load(answer)["annotations"]
-    assert notes["org.nimctl.engine.key"] == engine["key"]
-    assert notes["org.nimctl.engine.builder"] == engine["recipe"]["builder"]
+    assert notes["dev.nimctl.engine.key"] == engine["key"]
+    assert notes["dev.nimctl.engine.builder"] == engine["recipe"]["builder"]
     environ["NIMCTL_HOME"] = str(tmp_path / "elsewhere")
     served = run("serve", target, "-d", "-p", "auto", "--json")
     assert served.code == 0, served

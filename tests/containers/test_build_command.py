@@ -126,6 +126,24 @@ def test_quantised_with_local_texts(run: Run, machine: dict[str, str], tmp_path:
     assert "--qformat fp8" in log
 
 
+def test_without_an_engine_there_is_a_checkpoint_with_options_for_the_gpu(
+    run: Run, machine: dict[str, str], tmp_path: Path, layout: Layout
+) -> None:
+    add_model(machine, tmp_path)
+    texts = add_texts(tmp_path)
+    texts.chmod(0o644)
+    argv = ("build-engine", NAME, "--precision", "fp8", "--strategy", "pytorch", "--calib", texts)
+    built = run(*argv, "--max-batch-size", "16", "--json")
+    assert built.code == 0, built
+    engine = built.json["engine"]
+    assert engine["recipe"]["strategy"] == "pytorch"
+    paths = {file["path"] for file in engine["files"]}
+    assert {"checkpoint/hf_quant_config.json", "checkpoint/model.safetensors"} <= paths
+    options = json.loads((layout.engine(engine["key"]) / "llm-options.yaml").read_text())
+    assert options["max_batch_size"] == 16
+    assert options["kv_cache_config"]["dtype"] == "fp8"
+
+
 def test_an_image_of_another_release_is_built_beside(
     run: Run, machine: dict[str, str], tmp_path: Path, gpu_engine: GpuEngine
 ) -> None:

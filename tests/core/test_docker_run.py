@@ -26,7 +26,7 @@ def test_a_build_is_one_line_that_can_be_run() -> None:
         *("--env", "HF_HUB_OFFLINE=1", "--env", "TRANSFORMERS_OFFLINE=1", "--env"),
         *("DO_NOT_TRACK=1", "--env", "HF_DATASETS_OFFLINE=1", "--env", "TRTLLM_NO_USAGE_STATS=1"),
         *("--env", "HOME=/work", "--env", "USER=nimctl"),
-        *("--label", f"org.nimctl.build={'k' * 64}"),
+        *("--label", f"dev.nimctl.build={'k' * 64}"),
         *("--tmpfs", "/tmp:rw,nosuid,nodev,size=8589934592,mode=1777"),
         *("--mount", "type=bind,source=/m,target=/checkpoint,readonly"),
         *("--mount", "type=bind,source=/s,target=/engine"),

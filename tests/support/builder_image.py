@@ -1,8 +1,8 @@
 """TensorRT-LLM's builders as shell scripts in a busybox image, made offline.
 
-They take what the real ones take: each flag and value is checked against the recorded flags, and
-refused as argparse refuses it. What they do is written in a file of the checkpoint that they get,
-`stand-in.txt`, one word:
+They take what the real ones take: each flag and value is checked against the recorded flags, those
+of nimctl's own program against its parser, and refused as argparse refuses it. What they do is
+written in a file of the checkpoint that they get, `stand-in.txt`, one word:
 
     fail       an error of TensorRT in the log, status 1
     oom        CUDA out of memory, status 1
@@ -23,6 +23,8 @@ from typing import Any
 
 from stand_in_image import add_file, add_link, busybox
 
+from nimctl.engines.trtllm.programs import quantise_checkpoint
+
 RECORD = Path(__file__).parent.parent / "data" / "trtllm_flags.json"
 TOOLS = {
     "trtllm-build": "trtllm-build",
@@ -31,6 +33,9 @@ TOOLS = {
 }
 PYTHON = r"""#!/bin/sh
 script=$1; shift
+case "$script" in
+  /nimctl/*) [ -r "$script" ] || { echo "python3: can't open file '$script'"; exit 2; } ;;
+esac
 exec /stand-in/run "$(basename "$script")" "$@"
 """
 BUILD = r"""#!/bin/sh
@@ -98,6 +103,17 @@ case "$tool" in
       "\"max_batch_size\": $max_batch_size, \"max_seq_len\": $max_seq_len" \
       >"$output_dir/config.json"
     say "Total time of building all engines: 00:00:01" ;;
+  quantise_checkpoint.py)
+    [ -f "$checkpoint/config.json" ] || refuse "no checkpoint in $checkpoint"
+    [ -s "$calibration" ] || refuse "no texts in $calibration"
+    echo "Starting quantization..."
+    echo "Quantization done. Total time used: 0.10 s."
+    mkdir -p "$output"
+    cp "$checkpoint/config.json" "$checkpoint/tokenizer.json" "$output"
+    echo "{\"quantization\": {\"quant_algo\": \"$format\", \"kv\": \"$kv_cache\"}}" \
+      >"$output/hf_quant_config.json"
+    echo weights >"$output/model.safetensors"
+    echo "Quantized model exported to $output" ;;
   *)
     [ -f "$model_dir/config.json" ] || refuse "no model in $model_dir"
     if [ "$tool" = quantize.py ]; then
@@ -132,6 +148,15 @@ def flag_rows(entries: dict[str, Any]) -> bytes:
     return "".join(rows).encode()
 
 
+def own_entries() -> dict[str, Any]:
+    """What nimctl's own program takes, in the form of the record."""
+    return {
+        name: {"type": "int" if action.type is int else "str", "choices": action.choices}
+        for action in quantise_checkpoint.parser()._actions  # noqa: SLF001 - no other place has them
+        for name in action.option_strings
+    }
+
+
 @cache
 def _root() -> bytes:
     applets = subprocess.run([busybox(), "--list"], capture_output=True, check=True, text=True)
@@ -149,6 +174,7 @@ def _root() -> bytes:
         add_file(tar, "stand-in/run", RUN.encode(), mode=0o755)
         for tool, name in TOOLS.items():
             add_file(tar, f"stand-in/flags/{tool}", flag_rows(record[name]))
+        add_file(tar, "stand-in/flags/quantise_checkpoint.py", flag_rows(own_entries()))
     return buffer.getvalue()
 
 

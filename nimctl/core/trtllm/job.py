@@ -13,7 +13,7 @@ INSIDE = Places()
 # Beside the directory that the commands run in, which lies in the staged engine.
 BESIDE = Places(calibration="calibration", work=".", engine="..")
 WORK = ".work"
-BUILD_LABEL = "org.nimctl.build"
+BUILD_LABEL = "dev.nimctl.build"
 _TMP_BYTES = 8 * 2**30
 
 
