@@ -20,7 +20,7 @@ from measure import free_port
 MODEL = "bench/model"
 COMMIT = "c" * 40
 # As on the Hub, small files come from itself, with Git's id as their ETag. Large ones (.gguf here)
-# lie in large-file storage, where a redirect leads that tells their sha256.
+# lie in large-file storage, another server, where a redirect leads that tells their sha256.
 NGINX = """
 daemon off; pid {root}/nginx.pid; error_log {root}/error.log; worker_processes 1;
 events {{ worker_connections 512; }}
@@ -32,8 +32,9 @@ http {{
   map $hub_path $git_sha1 {{ default ""; include {root}/git_sha1.map; }}
   map $hub_path $lfs_sha256 {{ default ""; include {root}/lfs_sha256.map; }}
   map $hub_path $lfs_size {{ default ""; include {root}/lfs_size.map; }}
+  server {{ listen 127.0.0.1:{files_port}; root {root}/www; }}
   server {{
-    listen 127.0.0.1:{port}; root {root}/www;
+    listen 127.0.0.1:{hub_port}; root {root}/www;
     location ^~ /api/models/{model}/tree/ {{
       default_type application/json; try_files /hub/tree.json =404;
     }}
@@ -44,7 +45,7 @@ http {{
       add_header X-Repo-Commit {commit};
       add_header X-Linked-Etag "\\"$lfs_sha256\\"";
       add_header X-Linked-Size $lfs_size;
-      return 302 {url}/files/$hub_path;
+      return 302 http://127.0.0.1:{files_port}/files/$hub_path;
     }}
     location ~ "^/{model}/resolve/[^/]+/(?<hub_path>.+)$" {{
       add_header X-Repo-Commit {commit};
@@ -62,8 +63,8 @@ class Site:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._port = free_port()
-        self.endpoint = f"http://127.0.0.1:{self._port}"
+        self._files_port, self._hub_port = free_port(), free_port()
+        self.endpoint = f"http://127.0.0.1:{self._hub_port}"
         self.files = root / "www" / "files"
         self._hub = root / "www" / "hub"
         for directory in (self.files, self._hub):
@@ -72,7 +73,7 @@ class Site:
 
     def url(self, name: str) -> str:
         """The address of a file."""
-        return f"{self.endpoint}/files/{name}"
+        return f"http://127.0.0.1:{self._files_port}/files/{name}"
 
     def publish(self, *, large: Mapping[str, str], small: Sequence[str] = ()) -> None:
         """Have the repository hold `large` files, by name with their sha256, and `small` ones."""
@@ -93,7 +94,11 @@ class Site:
         config = self.root / "nginx.conf"
         config.write_text(
             NGINX.format(
-                root=self.root, port=self._port, url=self.endpoint, model=MODEL, commit=COMMIT
+                root=self.root,
+                hub_port=self._hub_port,
+                files_port=self._files_port,
+                model=MODEL,
+                commit=COMMIT,
             ),
             encoding="utf-8",
         )
