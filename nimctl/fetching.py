@@ -30,9 +30,12 @@ def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
     with tools.artifacts.alone(ref, on_wait=wait):
         step = _as_of_now(step, tools.artifacts.pinned(ref), tools)
         files = step.artifact.files
-        unpacking = tools.unpacker.begin([file for file in files if file.path in step.unpack])
-        fetched = _transfer(step, unpacking.followers, tools, emit)
-        artifact = unpacking.settle(_with_digests(step.artifact, fetched))
+        archives = [file for file in files if file.path in step.unpack]
+        unpacking = tools.unpacker.begin(archives) if archives else None
+        fetched = _transfer(step, unpacking.followers if unpacking else {}, tools, emit)
+        artifact = _with_digests(step.artifact, fetched)
+        if unpacking:
+            artifact = unpacking.settle(artifact)
         findings = _inspect(artifact, tools, emit)
         tools.artifacts.pin(ref, artifact)
         tools.transfer.forget(files, step.unpack, name=ref.digest)
