@@ -35,6 +35,7 @@ architecture:
   head_dim: 64
   context_length: 512
   tied_embeddings: true
+  class_name: LlamaForCausalLM
 variants:
   - {{backend: vllm, precisions: [fp16], source: "file://{DEMO}"}}
   - {{backend: sglang, precisions: [fp16], source: "file://{DEMO}"}}
@@ -186,15 +187,14 @@ def test_tensorrt_llm_reads_of_adapters_in_its_options_file(
     assert mounts["/etc/nimctl/llm-options.yaml"] == written["path"]
 
 
-def test_a_profile_that_no_engine_can_be_built_for_takes_adapters_by_the_pytorch_backend(
+def test_an_engine_that_was_built_without_adapters_refuses_them(
     serve: Serve, run: Run, tmp_path: Path
 ) -> None:
     listed = run("list-profiles", "tiny", "--gpu", "h100_sxm", "--json").json["profiles"]
     name = next(one["name"] for one in listed if one["name"].startswith("tensorrt_llm-h100_sxm-bf"))
-    planned = serve(f":{name}", "--lora", write_peft(tmp_path / "sql"))
-    assert planned.code == 0, planned.err
-    assert "strategy pytorch" in planned.out
-    assert "lora_request" in planned.out
+    refused = serve(f":{name}", "--lora", write_peft(tmp_path / "sql"))
+    assert refused.code == 2
+    words(refused, "takes no adapters", "--lora_plugin", "--backend vllm")
 
 
 @pytest.mark.parametrize(
