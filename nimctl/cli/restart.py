@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nimctl.cli.options import complete_server, output_options
+from nimctl.cli.server_options import grace_option, timeout_option
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -18,16 +19,8 @@ _LIMIT_S = 3000.0
 
 @click.command("restart", help="Stop a server and start it again as it was, then wait for it.")
 @click.argument("name", metavar="NAME", shell_complete=complete_server)
-@click.option(
-    "-t",
-    "--time",
-    "grace_s",
-    type=click.FloatRange(min=0),
-    default=35,
-    show_default=True,
-    help="Seconds until a server that does not end is killed.",
-)
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), help="Seconds to be ready.")
+@grace_option
+@timeout_option
 @click.option("--no-wait", is_flag=True, help="Return when it is started.")
 @output_options
 @click.pass_obj

@@ -16,6 +16,7 @@ from nimctl.cli.options import (
     parse_reference,
     wish_options,
 )
+from nimctl.cli.server_options import environment_option, pull_option, timeout_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,21 +104,8 @@ go to the engine as they are.""",
     type=_EXISTING,
     help="A NIM manifest to choose from; default: the one in the NIM's image.",
 )
-@click.option(
-    "--pull",
-    type=click.Choice(["missing", "always", "never"]),
-    default="missing",
-    show_default=True,
-    help="When the image is pulled.",
-)
-@click.option(
-    "-e",
-    "--env",
-    "environment",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    help="A variable of the container; without a value, the caller's.",
-)
+@pull_option
+@environment_option("A variable of the container; without a value, the caller's.")
 @click.option(
     "--restart",
     type=click.Choice(["no", "unless-stopped"]),
@@ -139,7 +127,7 @@ go to the engine as they are.""",
     type=click.Choice(["ready", "token", "none"]),
     help="Ready is: HTTP 200, a token as well, or nothing.  [default: token for LLMs]",
 )
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), help="Seconds to be ready.")
+@timeout_option
 @click.option("--timings", is_flag=True, help="Print where the time until ready went.")
 @wish_options
 @machine_options("--host-file")

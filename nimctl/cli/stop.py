@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nimctl.cli.options import complete_server, output_options
+from nimctl.cli.server_options import grace_option
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -19,15 +20,7 @@ A router takes its replicas with it; a replica alone gets no more requests befor
 )
 @click.argument("names", metavar="NAME…", nargs=-1, shell_complete=complete_server)
 @click.option("--all", "all_", is_flag=True, help="Stop all servers.")
-@click.option(
-    "-t",
-    "--time",
-    "grace_s",
-    type=click.FloatRange(min=0),
-    default=35,
-    show_default=True,
-    help="Seconds until a server that does not end is killed.",
-)
+@grace_option
 @output_options
 @click.pass_obj
 def command(

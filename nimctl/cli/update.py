@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nimctl.cli.options import complete_server, dry_run_option, offline_option, output_options
+from nimctl.cli.server_options import environment_option, pull_option, timeout_option
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -21,21 +22,8 @@ new replica that does not get ready gives way to the old one, and the update end
 @click.argument("name", metavar="NAME", shell_complete=complete_server)
 @click.option("--image", metavar="IMAGE", help="The image of the new replicas.")
 @click.option("--profile", metavar="NAME", help="Their profile: its name or id.")
-@click.option(
-    "-e",
-    "--env",
-    "environment",
-    multiple=True,
-    metavar="NAME[=VALUE]",
-    help="A variable added; without a value, the caller's.",
-)
-@click.option(
-    "--pull",
-    type=click.Choice(["missing", "always", "never"]),
-    default="missing",
-    show_default=True,
-    help="When the image is pulled.",
-)
+@environment_option("A variable added; without a value, the caller's.")
+@pull_option
 @click.option(
     "--drain-timeout",
     "drain_s",
@@ -44,7 +32,7 @@ new replica that does not get ready gives way to the old one, and the update end
     show_default=True,
     help="Seconds for the requests of a replica.",
 )
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), help="Seconds to be ready.")
+@timeout_option
 @offline_option
 @dry_run_option
 @output_options

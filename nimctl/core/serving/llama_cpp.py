@@ -3,10 +3,10 @@
 from pathlib import PurePosixPath
 
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
-from nimctl.core.containers import Mount, Secret
+from nimctl.core.containers import Secret
 from nimctl.core.memory import Capacity
 from nimctl.core.serving.backends import BACKENDS
-from nimctl.core.serving.part import Part
+from nimctl.core.serving.part import Part, mounted
 from nimctl.core.serving.serving import ADAPTERS, API_KEYS, CHAT_TEMPLATE, ENGINES, Serving
 
 _CONTEXT = 4096
@@ -35,10 +35,9 @@ def part(serving: Serving) -> Part:
             lora=tuple(f"{ADAPTERS}/{one.name}" for one in serving.adapters),
         ),
     )
-    files = ((str(source), engine), (serving.chat_template, CHAT_TEMPLATE))
     return Part(
         entrypoint=argv[:3],
         command=argv[3:],
         secrets=(keys,) if keys else (),
-        mounts=tuple(Mount(source=one, target=target) for one, target in files if one),
+        mounts=mounted((str(source), engine), (serving.chat_template, CHAT_TEMPLATE)),
     )

@@ -7,8 +7,7 @@ docker run --gpus all --shm-size 1G -v $(pwd)/model-store:/model-store --net=hos
 Source: NVIDIA's blog and deployments of March 2024 (the container is not offered any more).
 """
 
-from nimctl.core.containers import Mount
-from nimctl.core.serving.part import Part
+from nimctl.core.serving.part import Part, mounted
 from nimctl.core.serving.serving import Serving
 
 MODEL_STORE = "/model-store"
@@ -20,10 +19,9 @@ def part(serving: Serving) -> Part:
     default_port = 9999
     # Another port than the text's has to be said; with the same one the line is NVIDIA's own.
     port = () if serving.port == default_port else (f"--openai_port={serving.port}",)
-    mounts = [Mount(source=serving.checkpoint, target=MODEL_STORE)] if serving.checkpoint else []
     return Part(
         command=("nemollm_inference_ms", "--model", serving.model, f"--num_gpus={gpus}", *port),
-        mounts=tuple(mounts),
+        mounts=mounted((serving.checkpoint, MODEL_STORE)),
         network="host",
         shm_bytes=2**30,
     )

@@ -15,6 +15,11 @@ USER = {"HOME": "/tmp", "USER": "nimctl"}  # noqa: S108
 QUIET = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 
 
+def mounted(*files: tuple[str | None, str]) -> tuple[Mount, ...]:
+    """What is given, each source with its target, read-only."""
+    return tuple(Mount(source=source, target=target) for source, target in files if source)
+
+
 class Part(Value):
     """A backend's own words; the fields are those of ContainerSpec.
 

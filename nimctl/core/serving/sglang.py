@@ -2,23 +2,19 @@
 
 from collections.abc import Iterator
 
-from nimctl.core.containers import Mount
 from nimctl.core.serving.backends import BACKENDS
-from nimctl.core.serving.part import GPU_ULIMITS, QUIET, USER, Part
+from nimctl.core.serving.part import GPU_ULIMITS, QUIET, USER, Part, mounted
 from nimctl.core.serving.serving import ADAPTERS, CHAT_TEMPLATE, MODELS, Serving
 
 
 def part(serving: Serving) -> Part:
     """The command line and mounts of SGLang."""
     model = f"{MODELS}/{serving.model}"
-    mounts = [Mount(source=serving.checkpoint, target=model)] if serving.checkpoint else []
-    if serving.chat_template:
-        mounts.append(Mount(source=serving.chat_template, target=CHAT_TEMPLATE))
     return Part(
         entrypoint=("python3", "-m", "sglang.launch_server"),
         command=("--model-path", model, *_flags(serving)),
         environment={**USER, **QUIET},
-        mounts=tuple(mounts),
+        mounts=mounted((serving.checkpoint, model), (serving.chat_template, CHAT_TEMPLATE)),
         # As in the project's own docker/compose.yaml.
         ipc="host",
         ulimits=GPU_ULIMITS,

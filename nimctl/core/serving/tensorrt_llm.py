@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from nimctl.core.containers import Mount
 from nimctl.core.errors import UsageError
 from nimctl.core.serving.backends import BACKENDS
-from nimctl.core.serving.part import GPU_ULIMITS, QUIET, USER, Part
+from nimctl.core.serving.part import GPU_ULIMITS, QUIET, USER, Part, mounted
 from nimctl.core.serving.serving import ADAPTERS, ENGINES, MODELS, OPTIONS_FILE, Adapter, Serving
 from nimctl.core.trtllm.serve_options import CACHE, cache_environment
 
@@ -51,13 +51,11 @@ def part(serving: Serving) -> Part:
 
 
 def _mounts(serving: Serving, checkpoint: str, engine: str) -> Iterator[Mount]:
-    for source, target in (
+    yield from mounted(
         (serving.checkpoint, checkpoint),
         (serving.engine, engine),
         (serving.options_file, OPTIONS_FILE),
-    ):
-        if source:
-            yield Mount(source=source, target=target)
+    )
     if serving.warm_cache:
         yield Mount(source=serving.warm_cache, target=CACHE, read_only=False)
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from nimctl.core.containers import Mount
 from nimctl.core.serving.backends import BACKENDS
-from nimctl.core.serving.part import QUIET, USER, Part
+from nimctl.core.serving.part import QUIET, USER, Part, mounted
 from nimctl.core.serving.serving import ADAPTERS, CHAT_TEMPLATE, MODELS, Serving
 
 # The ranks that `--max-lora-rank` takes, vllm/config/lora.py.
@@ -14,15 +13,12 @@ _LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 def part(serving: Serving) -> Part:
     """The command line and mounts of vLLM."""
     model = f"{MODELS}/{serving.model}"
-    mounts = [Mount(source=serving.checkpoint, target=model)] if serving.checkpoint else []
-    if serving.chat_template:
-        mounts.append(Mount(source=serving.chat_template, target=CHAT_TEMPLATE))
     return Part(
         # Named, because the image's own entry point changed from a module to this.
         entrypoint=("vllm", "serve"),
         command=(model, *_flags(serving)),
         environment={**USER, **QUIET, "VLLM_NO_USAGE_STATS": "1"},
-        mounts=tuple(mounts),
+        mounts=mounted((serving.checkpoint, model), (serving.chat_template, CHAT_TEMPLATE)),
         # Tensor parallel workers share memory: the docs ask for the host's IPC or a large /dev/shm.
         ipc="host",
     )
