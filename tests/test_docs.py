@@ -86,21 +86,20 @@ def test_a_document_runs_as_written(
 
 @pytest.mark.usefixtures("cpu_image")
 @pytest.mark.parametrize(
-    ("document", "least"),
-    [("docs/how-to/serve-in-containers.md", 7), ("docs/how-to/replicas.md", 7)],
+    ("document", "least", "containers"),
+    [
+        ("docs/how-to/serve-in-containers.md", 7, ["boxed"]),
+        ("docs/how-to/replicas.md", 7, ["twins-1", "twins-2"]),
+    ],
 )
 def test_a_document_of_containers_runs_as_written(
-    document: str, least: int, environ: dict[str, str], tmp_path: Path
+    document: str, least: int, containers: list[str], environ: dict[str, str], tmp_path: Path
 ) -> None:
     try:
         run_as_written(document, least, environ, tmp_path)
     finally:
         # Gone already, unless something failed.
-        subprocess.run(
-            ["docker", "rm", "--force", "boxed", "twins-1", "twins-2"],
-            capture_output=True,
-            check=False,
-        )
+        subprocess.run(["docker", "rm", "--force", *containers], capture_output=True, check=False)
 
 
 def test_the_how_to_of_nim_manifests_runs_as_written_with_a_stand_in_for_ngc(

@@ -39,6 +39,9 @@ def command(
             tools.servers.is_running(name)
         chosen = tools.groups.outermost(named)
         killed = [name for name in chosen if not tools.groups.stop(name, grace_s)]
+        trouble = tools.servers.trouble
+    if all_ and trouble:
+        output.note(f"servers in containers could not be asked: {trouble.message}")
     for name in killed:
         output.note(f"{name} did not end within {grace_s:g} s and was killed")
     report = Stopped(

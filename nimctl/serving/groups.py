@@ -36,8 +36,15 @@ class Groups:
         self._layout = layout
 
     def members(self, name: str) -> list[str]:
-        """The replicas behind a router, by name; none of what is no router."""
-        return sorted(one.name for one in self._servers.servers() if one.group == name)
+        """The replicas behind a router, by name; none of what is no router.
+
+        Raises:
+            ContainerEngineError: It is a router, and the engine does not tell what is behind it.
+        """
+        members = sorted(one.name for one in self._servers.servers() if one.group == name)
+        if self._servers.trouble and self._servers.server(name).backend == ROUTER:
+            raise self._servers.trouble
+        return members
 
     def outermost(self, names: list[str]) -> list[str]:
         """Without the replicas whose router is among them too."""

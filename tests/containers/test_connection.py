@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import socketserver
@@ -11,21 +12,27 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Run
 from docker_cli import docker
 
 from nimctl import settings
 from nimctl.core.containers import ContainerSpec, Devices, EngineAccess
 from nimctl.core.errors import ContainerEngineError, NoContainerEngineError, UsageError
 from nimctl.core.machine import ContainerEngine
+from nimctl.core.plan import Launch
+from nimctl.core.router import ROUTER
+from nimctl.core.servers import Server
 from nimctl.serving.docker.connection import connect
 from nimctl.serving.docker.endpoints import Endpoint, cdi_gpus, endpoints, require_one
 from nimctl.serving.docker.engine import DockerEngine
 from nimctl.serving.health import free_ports
+from nimctl.tools import Tools
 
 SOCKET = "/var/run/docker.sock"
 
@@ -270,17 +277,28 @@ def test_an_engine_that_answers_goes_before_one_that_does_not(tmp_path: Path) ->
 
 
 class _Api(BaseHTTPRequestHandler):
-    """Answers like an engine: the documents by path, whatever the version before it."""
+    """Answers like an engine: the documents by path, whatever the version before it.
+
+    A status stands for a refusal.
+    """
 
     def do_GET(self) -> None:
         documents: dict[str, Any] = self.server.documents  # type: ignore[attr-defined]
-        found = next((one for path, one in documents.items() if self.path.endswith(path)), None)
-        shown = {"message": "page not found"} if found is None else found
+        found = next(
+            (one for path, one in documents.items() if path in (self.path, self._document())),
+            HTTPStatus.NOT_FOUND,
+        )
+        status = found if isinstance(found, HTTPStatus) else HTTPStatus.OK
+        shown = {"message": found.phrase} if isinstance(found, HTTPStatus) else found
         body = shown if isinstance(shown, bytes) else json.dumps(shown).encode()
-        self.send_response(200 if found is not None else 404)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _document(self) -> str:
+        """The path without the API's version and the query."""
+        return re.sub(r"^/v[\d.]+", "", self.path.partition("?")[0])
 
     def do_POST(self) -> None:
         self.do_GET()
@@ -375,9 +393,9 @@ def test_an_engine_that_forgets_the_gpus_it_was_asked_for_is_found_out(
     documents |= {
         "/version": PODMAN,
         "/info": {},
-        "/containers/create?name=x": {"Id": "abc"},
+        "/containers/create": {"Id": "abc"},
         "/containers/abc/json": {"HostConfig": {"Devices": [], "DeviceRequests": None}},
-        "/containers/abc?v=True&link=False&force=True": {},
+        "/containers/abc": {},
     }
     engine = DockerEngine(
         endpoints(settings.load({**environ, "DOCKER_HOST": url}).container_engine)
@@ -385,6 +403,28 @@ def test_an_engine_that_forgets_the_gpus_it_was_asked_for_is_found_out(
     spec = ContainerSpec(name="x", image="i", devices=Devices(uuids=("0",), method="cdi"))
     with closing(engine), pytest.raises(ContainerEngineError, match=r"5\.4\.0 gave x no GPU"):
         engine.create(spec)
+
+
+def test_replicas_are_not_forgotten_while_the_engine_does_not_tell_of_them(
+    environ: dict[str, str], api: tuple[str, dict[str, Any]], run: Run
+) -> None:
+    url, documents = api
+    documents |= {"/version": DOCKER, "/containers/json": HTTPStatus.INTERNAL_SERVER_ERROR}
+    environ["DOCKER_HOST"] = url
+    with Tools(settings.load(environ)) as tools:
+        for backend in (ROUTER, "llama_cpp"):
+            server = Server(
+                name=backend, model="m", reference="m", profile="p", backend=backend, url="http://x"
+            )
+            tools.embedded_servers.launch(Launch(server=server, argv=("true",), detach=True))
+            tools.embedded_servers.wait(backend)
+    failed = run("rm", "--server", ROUTER)
+    assert failed.code == 8
+    assert "listing containers" in failed.err
+    assert run("rm", "--server", "llama_cpp").code == 0
+    stopped = run("stop", "--all")
+    assert (stopped.code, stopped.out) == (0, "")
+    assert "servers in containers could not be asked" in stopped.err
 
 
 @pytest.mark.parametrize("answer", [b"hello", b"[]", b"{}", None])
