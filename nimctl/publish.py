@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from nimctl import stored
+from nimctl.core.containers import LABEL_PREFIX
 from nimctl.core.engine import SIDECAR, Engine, chosen
 from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.events import Emit
@@ -13,7 +14,7 @@ from nimctl.registries.oci import OciPublisher
 from nimctl.registries.oci.modelpack import ModelDescription, ModelFile, weights_format
 from nimctl.tools import Tools
 
-_ENGINE_NOTE = "dev.nimctl.engine."
+_ENGINE_NOTE = f"{LABEL_PREFIX}engine."
 _ENGINE_FORMATS = {"llama_cpp": "gguf"}
 
 

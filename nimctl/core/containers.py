@@ -6,6 +6,8 @@ from typing import Literal
 
 from nimctl.core.value import Value
 
+# Of labels of containers and annotations of artifacts; a part of the outside interface.
+LABEL_PREFIX = "dev.nimctl."
 # A bridge without a way out. A network that Docker calls internal publishes no port, so that nobody
 # could ask the server anything. This one hides no private address behind the machine's own; and
 # where ports are on loopback, packets live for one hop (`sysctls`): to this machine, no further.

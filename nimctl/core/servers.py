@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from nimctl.core.containers import ContainerSpec
+from nimctl.core.containers import LABEL_PREFIX, ContainerSpec
 from nimctl.core.value import Value
 
 Readiness: TypeAlias = Literal["none", "ready", "token"]
@@ -41,24 +41,23 @@ class Member(Value):
     container: ContainerSpec
 
 
-_PREFIX = "dev.nimctl."
-NAME_LABEL = f"{_PREFIX}name"
-HOME_LABEL = f"{_PREFIX}home"
-GROUP_LABEL = f"{_PREFIX}group"
+NAME_LABEL = f"{LABEL_PREFIX}name"
+HOME_LABEL = f"{LABEL_PREFIX}home"
+GROUP_LABEL = f"{LABEL_PREFIX}group"
 # What a replica was asked to be, so that it can be replaced by one that is asked for the same.
-REQUEST_LABEL = f"{_PREFIX}request"
+REQUEST_LABEL = f"{LABEL_PREFIX}request"
 
 
 def labels_of(server: Server) -> dict[str, str]:
     """A server as the labels of its container; no field of it is a secret."""
     fields = msgspec.structs.asdict(server)
-    return {f"{_PREFIX}{field}": value for field, value in fields.items() if value is not None}
+    return {f"{LABEL_PREFIX}{field}": value for field, value in fields.items() if value is not None}
 
 
 def server_of(labels: Mapping[str, str]) -> Server:
     """The server that a container's labels describe; labels of later versions are left alone."""
     known = set(Server.__struct_fields__)
-    fields = {label.removeprefix(_PREFIX): value for label, value in labels.items()}
+    fields = {label.removeprefix(LABEL_PREFIX): value for label, value in labels.items()}
     nothing = {"metrics_path": None}
     return msgspec.convert(
         {**nothing, **{field: value for field, value in fields.items() if field in known}}, Server

@@ -9,13 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import recorded
-from builder_image import make_builder_image
 from conftest import Run, words
 from gpu_engine import GpuEngine
 from trtllm_model import NAME, add_model, add_texts
@@ -24,26 +21,6 @@ from nimctl.core.layout import Layout
 from nimctl.core.trtllm.releases import BUILDER_IMAGE
 
 BF16 = ("build-engine", NAME, "--precision", "bf16")
-
-
-@pytest.fixture(scope="module")
-def gpu_engine(docker_runs: None) -> Iterator[GpuEngine]:  # noqa: ARG001 - it skips
-    # Not pytest's directory, whose path is too long for a socket.
-    engine = GpuEngine(Path(tempfile.mkdtemp(prefix="nimctl-gpu-")))
-    try:
-        engine.start()
-        make_builder_image(BUILDER_IMAGE, engine.url)
-        yield engine
-    finally:
-        engine.stop()
-
-
-@pytest.fixture
-def machine(gpu_engine: GpuEngine, environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """The environment of a machine with eight H100 and that engine."""
-    smi = recorded.install("dgx-h100", tmp_path / "smi")
-    environ.update({**gpu_engine.environment, "PATH": f"{smi}:{environ['PATH']}"})
-    return environ
 
 
 def start(environ: dict[str, str], *argv: str) -> "subprocess.Popen[str]":

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from nimctl.core.containers import ContainerSpec, Devices, Mount
+from nimctl.core.containers import LABEL_PREFIX, ContainerSpec, Devices, Mount
 from nimctl.core.serving.part import GPU_ULIMITS, QUIET
 from nimctl.core.trtllm.pipeline import Command, Places
 from nimctl.core.value import Value
@@ -13,7 +13,7 @@ INSIDE = Places()
 # Beside the directory that the commands run in, which lies in the staged engine.
 BESIDE = Places(calibration="calibration", work=".", engine="..")
 WORK = ".work"
-BUILD_LABEL = "dev.nimctl.build"
+BUILD_LABEL = f"{LABEL_PREFIX}build"
 _TMP_BYTES = 8 * 2**30
 
 

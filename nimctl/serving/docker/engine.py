@@ -82,10 +82,11 @@ class DockerEngine:
 
     def create(self, spec: ContainerSpec) -> str:
         """Create a container."""
-        for secret in spec.secrets:
+        if spec.secrets:
             # A rootless engine has user numbers of its own.
             user = None if self.describe().rootless else spec.user
-            _check_secret(Path(secret.source), user)
+            for secret in spec.secrets:
+                _check_secret(Path(secret.source), user)
         if needs_entrypoint(spec):
             spec = _with_entrypoint(spec, self._required(spec.image))
         if spec.network == OFFLINE_NETWORK:
