@@ -35,7 +35,7 @@ demo: $(BIN)/nimctl ## Serve the demo model, ask it one question, stop it
 	@$(BIN)/python tools/demo.py
 
 test: $(VENV)/dev ## Run the whole test suite
-	$(BIN)/pytest -n 2 -m "not gpu" $(TESTS)
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not gpu" $(TESTS)
 
 gpu: $(VENV)/dev ## Run the tests that need an NVIDIA GPU, and record the machine
 	$(BIN)/pytest -m gpu tests/gpu

@@ -118,7 +118,7 @@ def _nim_key(one: Candidate) -> tuple[Any, ...]:
     return (
         stands,
         profile.lora,
-        not (one.cached and profile.build),
+        not _has_engine(one),
         _bound(one),
         _BACKENDS.get(profile.backend, _LAST),
         _NIM_PRECISIONS.get(profile.precision, _LAST),
@@ -161,11 +161,14 @@ def _bound(one: Candidate) -> int:
     return 1 if profile.ampere_plus else 0
 
 
+def _has_engine(one: Candidate) -> bool:
+    """Whether an engine was built for it and is in the store."""
+    return one.cached and one.profile.build
+
+
 def _not_stored(one: Candidate) -> bool:
     """Whether its engine is still to be made; for llama.cpp, which is fetched, any of its files."""
-    if one.profile.backend == "llama_cpp":
-        return not one.cached
-    return not (one.cached and one.profile.build)
+    return not (one.cached if one.profile.backend == "llama_cpp" else _has_engine(one))
 
 
 def _preference(one: Candidate) -> int:
@@ -201,7 +204,7 @@ NIM_ORDER = Order(
     (
         _FIT,
         _LORA,
-        Rule("engine", lambda one: "none" if _not_stored(one) else "a custom engine"),
+        Rule("engine", lambda one: "a custom engine" if _has_engine(one) else "none"),
         _GPU,
         _BACKEND,
         _PRECISION,

@@ -3,7 +3,7 @@
 Each choice was measured, or read in https://docs.haproxy.org/2.6/configuration.html. Without
 `http-no-delay` small chunks of a stream wait in the kernel (116 ms between tokens instead of 5);
 `disable-on-404` and `leastconn` let a replica drain; `observe layer4` takes a dead one out before
-the next health check, as it would otherwise attract all requests by failing fastest.
+the next health check. What becomes of the requests of one that dies: docs/adr/0016.
 """
 
 from collections.abc import Iterator
@@ -95,12 +95,16 @@ def _lines(router: Router) -> Iterator[str]:
     yield "defaults"
     for line in (
         "mode http",
-        "option http-keep-alive",
+        # No connection of a replica is used twice: llama.cpp closes one after a stream and does not
+        # say so before, and all close idle ones after a time, just when a request is sent on it.
+        "option http-server-close",
         "option http-no-delay",
         # Who asked has gone: the replica need not finish the answer.
         "option abortonclose",
         "option redispatch 1",
-        "retries 3",
+        # Docker's proxy takes connections for a dead replica for up to 0.2 s and drops them at once,
+        # each of which is a retry (320 seen), and being idle, the replica gets most of them.
+        "retries 10000",
         "timeout connect 2s",
         # Silence between two tokens, not the time of a whole answer.
         "timeout client 10m",
@@ -162,7 +166,7 @@ def _backend(router: Router) -> Iterator[str]:
     limit = f" maxconn {router.max_requests}" if router.max_requests else ""
     yield (
         "    default-server check inter 1s fall 3 rise 1 fastinter 250ms observe layer4"
-        f" error-limit 3 on-error mark-down on-marked-down shutdown-sessions{limit}"
+        f" error-limit 3 on-error mark-down{limit}"
     )
     for replica in router.replicas:
         yield f"    server {replica.name} 127.0.0.1:{replica.port} weight {replica.weight}"
