@@ -102,8 +102,8 @@ def _lines(router: Router) -> Iterator[str]:
         # Who asked has gone: the replica need not finish the answer.
         "option abortonclose",
         "option redispatch 1",
-        # Docker's proxy takes connections for a dead replica for up to 0.2 s and drops them at once,
-        # each of which is a retry (320 seen), and being idle, the replica gets most of them.
+        # Docker's proxy takes connections for a dead replica for up to 0.2 s and drops them at
+        # once. Each is a retry (320 seen), and as it is idle, that replica gets most of them.
         "retries 10000",
         "timeout connect 2s",
         # Silence between two tokens, not the time of a whole answer.
