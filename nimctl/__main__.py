@@ -1,5 +1,7 @@
 """`python -m nimctl` and the `nimctl` program."""
 
+import contextlib
+import os
 import sys
 
 
@@ -13,7 +15,13 @@ def main() -> None:
         return
     from nimctl.cli.app import main as run
 
-    sys.exit(run())
+    status = run()
+    for stream in (sys.stdout, sys.stderr):
+        # What could not be written was an error already.
+        with contextlib.suppress(OSError):
+            stream.flush()
+    # Everything is closed. Python would take 30 ms more to take 700 modules apart.
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nimctl.core.refs import ModelRef, Scheme
     from nimctl.http import Client
     from nimctl.registries.huggingface import HubCache
-    from nimctl.registries.ngc import NgcRegistry
+    from nimctl.registries.ngc.registry import NgcRegistry
     from nimctl.registries.oci import Credentials, OciPublisher, OciRegistry
     from nimctl.registries.s3 import Buckets
 
@@ -91,7 +91,7 @@ class Registries:
                 hint="unset NIM_REPOSITORY_OVERRIDE and NIMCTL_MIRROR_NGC, also in config.toml",
             )
         from nimctl.core.ngc import credential
-        from nimctl.registries.ngc import NgcRegistry
+        from nimctl.registries.ngc.registry import NgcRegistry
 
         settings = self.settings
         owner = credential(self.ngc_key(), guest_token=settings.ngc_guest_token)
@@ -99,7 +99,7 @@ class Registries:
 
     def ngc_key(self) -> str | None:
         """NGC's API key, of the environment, of `login` or of NVIDIA's own client."""
-        from nimctl.registries.ngc import read_ngc_config
+        from nimctl.registries.ngc.config import read_ngc_config
 
         settings = self.settings
         kept = settings.ngc_api_key or self._kept("ngc")

@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from nimctl.core.plan import Await
 from nimctl.core.servers import Server
 from nimctl.serving.health import connect
 
+# A twentieth of the time that has passed: what a start takes longer for it is not noticed.
+_POLL_SHARE = 0.05
 _FASTEST_POLL_S, _SLOWEST_POLL_S = 0.01, 0.25
 _ANSWER_S = 2.0
 # The first token after a start may have kernels compiled first.
@@ -37,14 +40,14 @@ class Probe:
         self._stop.set()
 
     def _ask(self) -> None:
-        pause = _FASTEST_POLL_S
+        began = time.monotonic()
         while not self._stop.is_set():
             if self._answers():
                 self.ready = True
                 self._wake.set()
                 return
-            self._stop.wait(pause)
-            pause = min(pause * 1.2, _SLOWEST_POLL_S)
+            pause = (time.monotonic() - began) * _POLL_SHARE
+            self._stop.wait(min(max(pause, _FASTEST_POLL_S), _SLOWEST_POLL_S))
 
     def _answers(self) -> bool:
         server = self._step.server

@@ -19,7 +19,7 @@ from nimctl.core.ports import Fetched, Registry
 from nimctl.core.refs import ModelRef
 from nimctl.http import Client
 from nimctl.registries.huggingface import HuggingFaceRegistry
-from nimctl.registries.ngc import NgcRegistry
+from nimctl.registries.ngc.registry import NgcRegistry
 
 WEIGHTS = "model.gguf"
 FILES = {"config.json": b"{}", "empty.txt": b"", WEIGHTS: some_bytes(3 * RANGE_BYTES + 321)}

@@ -20,7 +20,7 @@ from nimctl.core.http import HttpOptions
 from nimctl.core.ngc import ModelVersion, credential
 from nimctl.core.refs import ModelRef
 from nimctl.http import Client
-from nimctl.registries.ngc import NgcRegistry
+from nimctl.registries.ngc.registry import NgcRegistry
 
 WEIGHTS = bytes(range(256)) * 40
 FILES = {"config.json": b"{}", "model.onnx": WEIGHTS, "sub/a b.txt": b"", "sub/config.json": b"[]"}

@@ -12,7 +12,7 @@ from nimctl.core.errors import NetworkError, UsageError
 from nimctl.core.http import HttpOptions
 from nimctl.core.ngc import NgcConfig, credential
 from nimctl.http import Client
-from nimctl.registries.ngc import read_ngc_config
+from nimctl.registries.ngc.config import read_ngc_config
 from nimctl.registries.ngc.endpoints import Model
 from nimctl.registries.ngc.session import Session
 

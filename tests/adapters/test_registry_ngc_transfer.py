@@ -23,7 +23,7 @@ from nimctl.core.ngc import credential
 from nimctl.core.ports import Fetched
 from nimctl.core.refs import ModelRef
 from nimctl.http import Client
-from nimctl.registries.ngc import NgcRegistry
+from nimctl.registries.ngc.registry import NgcRegistry
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer import Transfer, TransferOptions
 

@@ -3,8 +3,3 @@
 Endpoints and shapes follow https://docs.ngc.nvidia.com/cli/ and what ngcsdk 4.37.0 asks and
 accepts (`tests/adapters/test_ngc_standin.py`); nothing was tried against api.ngc.nvidia.com.
 """
-
-from nimctl.registries.ngc.config import read_ngc_config
-from nimctl.registries.ngc.registry import NgcRegistry
-
-__all__ = ["NgcRegistry", "read_ngc_config"]
