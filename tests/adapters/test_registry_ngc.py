@@ -228,6 +228,11 @@ def test_a_guest_is_told_how_to_get_at_a_private_model(registry: Registries) -> 
     assert "NGC_API_KEY" in str(error.hint)
 
 
+def test_who_has_a_key_is_not_sent_to_what_does_not_exist(registry: Registries) -> None:
+    error = registry.failure("ngc://acme/vision/detectr", PERSONAL)
+    assert error.hint == "look for it at https://catalog.ngc.nvidia.com"
+
+
 @pytest.mark.parametrize("key", ["d3Jvbmc", "nvapi-wrong"])
 def test_a_wrong_key_is_an_auth_error_that_says_where_to_make_one(
     registry: Registries, key: str

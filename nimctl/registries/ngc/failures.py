@@ -5,7 +5,7 @@ from http import HTTPStatus
 from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError
 from nimctl.core.http import origin, redacted, status_line
 from nimctl.http import Response
-from nimctl.registries.ngc.endpoints import Model, Release
+from nimctl.registries.ngc.endpoints import CATALOGUE, Model, Release
 from nimctl.registries.ngc.wire import ErrorAnswer, decode
 
 # https://docs.nvidia.com/rag/latest/api-key.html
@@ -60,15 +60,12 @@ def not_found(
     response: Response, what: Model | Release, *, is_guest: bool, others: str | None = None
 ) -> NotFoundError:
     """Say that something does not exist, or not for this account; `others` names what does."""
-    unseen = "" if isinstance(what, Release) else ", or it is private"
-    model = what.model if isinstance(what, Release) else what
-    return NotFoundError(
-        f"ngc://{what} does not exist{unseen}",
-        cause="; ".join(part for part in (others, _said(response)) if part) or None,
-        hint=f"for a private model, {KEY_HINT}"
-        if is_guest and unseen
-        else f"nimctl versions ngc://{model}",
-    )
+    cause = "; ".join(part for part in (others, _said(response)) if part) or None
+    if isinstance(what, Release):
+        hint = f"nimctl versions ngc://{what.model}"
+        return NotFoundError(f"ngc://{what} does not exist", cause=cause, hint=hint)
+    hint = f"for a private model, {KEY_HINT}" if is_guest else f"look for it at {CATALOGUE}"
+    return NotFoundError(f"ngc://{what} does not exist, or it is private", cause=cause, hint=hint)
 
 
 def _page(what: Model | Release) -> str:
