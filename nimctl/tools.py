@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class Tools:
-    """All adapters of one nimctl run."""
+    """All adapters of one nimctl run.
+
+    `engine_answer_s` is for how long the container engine may be silent when it is asked something.
+    """
 
     def __init__(
         self,
@@ -42,8 +45,10 @@ class Tools:
         offline: bool = False,
         limits: TransferLimits | None = None,
         machine: "Host | None" = None,
+        engine_answer_s: int | None = None,
     ) -> None:
         self.settings = settings
+        self._engine_answer_s = engine_answer_s
         self.offline = offline
         self._limits = limits or TransferLimits()
         self._machine = machine
@@ -223,7 +228,7 @@ class Tools:
         require_one(candidates)
         from nimctl.serving.docker.engine import DockerEngine
 
-        return DockerEngine(candidates)
+        return DockerEngine(candidates, self._engine_answer_s)
 
     def close(self) -> None:
         """Close what was opened."""

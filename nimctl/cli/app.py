@@ -48,7 +48,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, or say which one may have been meant."""
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
+        # While a shell completes, the line may say anything.
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
             meant = f", did you mean `nimctl {near[0]}`?" if near else ""
             raise click.UsageError(f"there is no command `{name}`{meant}", ctx=ctx)

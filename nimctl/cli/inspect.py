@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import complete_server, output_options, parse_reference
+from nimctl.cli.completion import complete_inspected
+from nimctl.cli.options import output_options, parse_reference
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 A name that is both means the server, unless --type says model.""",
 )
-@click.argument("name", metavar="NAME|MODEL", shell_complete=complete_server)
+@click.argument("name", metavar="NAME|MODEL", shell_complete=complete_inspected)
 @click.option("--type", "kind", type=click.Choice(["server", "model"]), help="What NAME is.")
 @output_options
 @click.pass_obj

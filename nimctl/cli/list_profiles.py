@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nimctl.cli.completion import complete_model, complete_profile
 from nimctl.cli.options import (
-    complete_model,
-    complete_profile,
     machine_options,
     manifest_options,
     offline_option,

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import complete_server, output_options
+from nimctl.cli.completion import complete_server
+from nimctl.cli.options import output_options
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output

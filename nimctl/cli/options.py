@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from nimctl.cli.completion import complete_gpu, complete_model, complete_profile
+
 if TYPE_CHECKING:
     from typing import BinaryIO
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from nimctl.core.nim_manifest import ManifestSource
     from nimctl.core.profile import Wish
     from nimctl.core.refs import ModelRef
-    from nimctl.tools import Tools
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -184,61 +185,6 @@ def only_planned(machine: "Host | None", *, dry_run: bool) -> None:
         raise UsageError(
             "a plan for other hardware can only be printed", hint="add --dry-run to --gpu or a host"
         )
-
-
-def complete_gpu(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Keys of GPUs, for shell completion."""
-    from nimctl.core.gpus import keys
-
-    return [key for key in keys() if key.startswith(incomplete.lower())]
-
-
-def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the catalogue, for shell completion."""
-    from nimctl.settings import load
-    from nimctl.tools import Tools
-
-    with Tools(load()) as tools:
-        return [name for name in tools.catalog.names() if name.startswith(incomplete)]
-
-
-def complete_profile(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of the profiles of a manifest, or of a model here, for shell completion."""
-    from nimctl.core.errors import NimctlError
-    from nimctl.settings import load
-    from nimctl.tools import Tools
-
-    # While an option waits for its value, click has not yet given out the arguments.
-    model = ctx.params.get("model") or next(iter(ctx.args), None)
-    with Tools(load()) as tools:
-        try:
-            names = _profile_names(ctx.params.get("file"), model, tools)
-        except NimctlError:
-            return []
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def _profile_names(manifest: str | None, model: str | None, tools: "Tools") -> list[str]:
-    from nimctl.core.nim_manifest import ManifestSource
-    from nimctl.core.nim_profiles import name_of
-    from nimctl.core.variants import parts_of, profiles_of
-    from nimctl.survey import find_manifest
-
-    if manifest and manifest != "-":
-        source = ManifestSource(kind="file", place=manifest)
-        found = find_manifest(source, tools, lambda _event: None)
-        return [name_of(one.tags) for one in found.manifest.profiles]
-    profiles = profiles_of(tools.catalog.find(str(model)), parts_of(tools.host()))
-    return [one.name for one in profiles]
-
-
-def complete_server(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Names of servers, for shell completion."""
-    from nimctl.settings import load
-    from nimctl.tools import Tools
-
-    with Tools(load()) as tools:
-        return [name for name in tools.servers.names() if name.startswith(incomplete)]
 
 
 def model_argument(function: Command) -> Command:

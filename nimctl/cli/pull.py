@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nimctl.cli.completion import complete_model
 from nimctl.cli.options import (
-    complete_model,
     dry_run_option,
     manifest_options,
     offline_option,

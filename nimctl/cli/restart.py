@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import complete_server, output_options
+from nimctl.cli.completion import complete_server
+from nimctl.cli.options import output_options
 from nimctl.cli.server_options import grace_option, timeout_option
 
 if TYPE_CHECKING:

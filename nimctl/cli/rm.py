@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import complete_model, output_options, parse_reference
+from nimctl.cli.completion import complete_removed
+from nimctl.cli.options import output_options, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Files that other models share stay. With --server, NAME is a stopped server, and only its state and
 log are removed.""",
 )
-@click.argument("name", metavar="MODEL|NAME", shell_complete=complete_model)
+@click.argument("name", metavar="MODEL|NAME", shell_complete=complete_removed)
 @click.option("--server", is_flag=True, help="NAME is a stopped server; keep the model.")
 @output_options
 @click.pass_obj

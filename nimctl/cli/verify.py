@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import complete_model, output_options, parse_reference
+from nimctl.cli.completion import complete_model
+from nimctl.cli.options import output_options, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

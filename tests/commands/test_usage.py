@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, words
-from nim_manifests import SCHEMA_2
 
 
 def test_without_arguments_the_help_is_printed(run: Run) -> None:
@@ -133,46 +132,6 @@ def test_a_network_model_is_refused_offline(run: Run) -> None:
     result = run("pull", "hf://org/repo", "--offline")
     assert result.code == 5
     words(result, "not in the store", "--offline is given")
-
-
-def completions(environ: dict[str, str], *words: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "nimctl"],
-        env=environ
-        | {
-            "_NIMCTL_COMPLETE": "bash_complete",
-            "COMP_WORDS": " ".join(("nimctl", *words)),
-            "COMP_CWORD": str(len(words)),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
-
-
-def test_completion_knows_commands_models_flags_and_gpus(environ: dict[str, str]) -> None:
-    assert "list-profiles" in completions(environ, "li")
-    assert completions(environ, "serve", "cap") == ["capitals-demo"]
-    assert "--max-model-len" in completions(environ, "serve", "--max")
-    assert completions(environ, "list-profiles", "--gpu", "H100_P") == ["h100_pcie"]
-    assert completions(environ, "list-profiles", "cap") == ["capitals-demo"]
-    profiles = ["llama_cpp-f16-tp1-pp1", "llama_cpp-q8_0-tp1-pp1"]
-    for option in ("--explain", "--profile"):
-        asked = ("list-profiles", "capitals-demo", option, "llama_cpp")
-        assert sorted(completions(environ, *asked)) == profiles
-
-
-def test_completion_knows_the_profiles_of_a_manifest(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
-    path = tmp_path / "m.yaml"
-    path.write_text(SCHEMA_2)
-    line = ("pull", "--manifest", str(path), "--profile", "tensorrt_llm-a")
-    name = "tensorrt_llm-a100-bf16-tp1-pp1-throughput"
-    assert set(completions(environ, *line)) == {name}
-    path.write_text("nothing of the kind")
-    assert "".join(completions(environ, *line)) == ""
 
 
 def test_verbose_names_every_step(run: Run) -> None:

@@ -22,7 +22,8 @@ from nimctl.serving.docker.tunnel import Tunnel
 # https://docs.docker.com/reference/api/engine/version-history/#v140-api-changes
 _OLDEST_API = (1, 40)
 _KNOCK_S = 2.0
-_ANSWER_S = 60.0
+# Of one answer; listing or inspecting may take long on a busy engine.
+ANSWER_S = 60
 _GPU_CDI_PREFIX = "nvidia.com/gpu="
 _CDI_DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
 # As `uname -m` has it, to what image platforms call it (https://go.dev/doc/install/source#environment).
@@ -81,8 +82,8 @@ class Connection:
             self.tunnel.close()
 
 
-def connect(candidates: Iterable[Endpoint]) -> Connection:
-    """Connect to the first that answers.
+def connect(candidates: Iterable[Endpoint], answer_s: int = ANSWER_S) -> Connection:
+    """Connect to the first that answers; `answer_s` is for how long it may be silent.
 
     Raises:
         NoContainerEngineError: There is none.
@@ -91,7 +92,7 @@ def connect(candidates: Iterable[Endpoint]) -> Connection:
     failures: list[ContainerEngineError] = []
     for endpoint in candidates:
         try:
-            return _connect(endpoint)
+            return _connect(endpoint, answer_s)
         except _AbsentError as error:
             failures.append(error)
         except ContainerEngineError as error:
@@ -106,13 +107,13 @@ class _AbsentError(ContainerEngineError):
     """Nothing was ever there."""
 
 
-def _connect(endpoint: Endpoint) -> Connection:
+def _connect(endpoint: Endpoint, answer_s: int) -> Connection:
     if endpoint.scheme != "ssh":
-        return _dial(endpoint, endpoint)
+        return _dial(endpoint, endpoint, answer_s)
     tunnel = Tunnel(endpoint.url)
     near = Endpoint(url=tunnel.open(), said_by=endpoint.said_by)
     try:
-        connection = _dial(endpoint, near)
+        connection = _dial(endpoint, near, answer_s)
     except BaseException:
         tunnel.close()
         raise
@@ -120,11 +121,11 @@ def _connect(endpoint: Endpoint) -> Connection:
     return connection
 
 
-def _dial(endpoint: Endpoint, near: Endpoint) -> Connection:
+def _dial(endpoint: Endpoint, near: Endpoint, answer_s: int) -> Connection:
     _knock(near)
     try:
         tls = _tls(near) if near.tls else False
-        client = APIClient(base_url=near.url, version="1.40", timeout=int(_ANSWER_S), tls=tls)
+        client = APIClient(base_url=near.url, version="1.40", timeout=answer_s, tls=tls)
     except (DockerException, OSError) as error:
         raise ContainerEngineError(
             f"cannot connect to {endpoint.url}", cause=str(error), hint="check DOCKER_CERT_PATH"
@@ -135,7 +136,7 @@ def _dial(endpoint: Endpoint, near: Endpoint) -> Connection:
         _check_api(api, version, endpoint)
     finally:
         client.close()
-    client = APIClient(base_url=near.url, version=api, timeout=int(_ANSWER_S), tls=tls)
+    client = APIClient(base_url=near.url, version=api, timeout=answer_s, tls=tls)
     # No proxy of the environment lies between nimctl and its engine.
     client.trust_env = False
     return Connection(client, endpoint, version)

@@ -26,7 +26,7 @@ from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
 from nimctl.core.events import Emit
 from nimctl.core.machine import ContainerEngine
 from nimctl.serving.docker import images, networks
-from nimctl.serving.docker.connection import Connection, connect
+from nimctl.serving.docker.connection import ANSWER_S, Connection, connect
 from nimctl.serving.docker.create import payload
 from nimctl.serving.docker.endpoints import Endpoint
 from nimctl.serving.docker.failures import translated
@@ -38,14 +38,18 @@ _KILLED = 137
 
 
 class DockerEngine:
-    """Obeys `Containers` in core/ports.py; connects on first use."""
+    """Obeys `Containers` in core/ports.py; connects on first use.
 
-    def __init__(self, candidates: Iterable[Endpoint]) -> None:
+    `answer_s` is for how long the engine may be silent when it is asked something.
+    """
+
+    def __init__(self, candidates: Iterable[Endpoint], answer_s: int | None = None) -> None:
         self._candidates = tuple(candidates)
+        self._answer_s = answer_s or ANSWER_S
 
     @cached_property
     def _connection(self) -> Connection:
-        return connect(self._candidates)
+        return connect(self._candidates, self._answer_s)
 
     @property
     def _client(self) -> APIClient:
