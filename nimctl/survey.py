@@ -10,6 +10,7 @@ from nimctl.core import decide
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model
 from nimctl.core.choice import Choice, asked_for, choose, matching
+from nimctl.core.download_estimates import download_estimates
 from nimctl.core.engine_check import built_profiles, stands_for
 from nimctl.core.errors import OfflineError, UsageError, VerificationError
 from nimctl.core.events import Emit
@@ -38,19 +39,24 @@ from nimctl.tools import Tools
 class Survey(NamedTuple):
     """The candidates, best first.
 
-    `sizes` are bytes of the files of a source, or of a manifest's profile by its id, where known.
-    `notes` say what else a person should know.
+    `sizes` are bytes of the files of a source, or of a manifest's profile by its id, where known;
+    `estimates` about as many, by source. `notes` say what else a person should know.
     """
 
     candidates: list[Candidate]
     order: Order
     judge: Judge
     sizes: Mapping[str, int | None]
+    estimates: Mapping[str, int] = {}
     notes: tuple[str, ...] = ()
 
     def size_of(self, profile: Profile) -> int | None:
         """Bytes of all files that a profile is made of; None when that is not known."""
         return self.sizes.get(profile.source or profile.id)
+
+    def estimate_of(self, profile: Profile) -> int | None:
+        """About how many bytes those files have; None where nothing tells."""
+        return self.estimates.get(profile.source or "")
 
     def matching(self, wish: Wish) -> list[Candidate]:
         """What a wish leaves, best first; see `choice.matching`."""
@@ -89,6 +95,7 @@ def survey(
         order=CATALOGUE_ORDER,
         judge=judge,
         sizes={source: one.size if one else None for source, one in pinned.items()},
+        estimates=download_estimates(model),
     )
 
 

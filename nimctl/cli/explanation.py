@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nimctl.cli.profile_words import UNKNOWN, host_lines, wrapped
+from nimctl.cli.profile_words import UNKNOWN, host_lines, to_download, wrapped
 from nimctl.cli.units import size
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _facts(report: "ExplainedProfile") -> Iterator[tuple[str, str]]:
         yield "manifest", report.manifest.source
     else:
         yield "files", profile.source or "the container's own"
-    yield "download", size(profile.download_bytes) if profile.download_bytes else "size not known"
+    yield "download", _download(profile)
     yield "engine", "none, the weights are served" if profile.engine == "none" else profile.engine
     yield "fit", profile.fit.value
     by_uuid = {gpu.uuid: gpu for gpu in report.host.gpus}
@@ -68,6 +68,14 @@ def _facts(report: "ExplainedProfile") -> Iterator[tuple[str, str]]:
         yield "evidence", profile.evidence
     if profile.unverified:
         yield "unverified", "no source confirms it"
+
+
+def _download(profile: "ListedProfile") -> str:
+    words = to_download(profile)
+    if words is None:
+        return "size not known"
+    estimated = profile.estimated_download_bytes is not None
+    return f"{words}, an estimate from parameters and precision" if estimated else words
 
 
 def _container(nim: "Nim") -> Iterator[tuple[str, str]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def listed_profile(one: "Candidate", found: "Survey") -> ListedProfile:
     """One candidate."""
     profile = one.profile
+    size = found.size_of(profile)
     return ListedProfile(
         id=profile.id,
         name=profile.name,
@@ -39,7 +40,8 @@ def listed_profile(one: "Candidate", found: "Survey") -> ListedProfile:
         engine=_engine_state(one),
         gpus=tuple(gpu.uuid for gpu in one.gpus),
         gpu_memory_bytes=profile.gpu_memory_bytes,
-        download_bytes=found.size_of(profile),
+        download_bytes=size,
+        estimated_download_bytes=found.estimate_of(profile) if size is None else None,
         evidence=profile.evidence,
         unverified=profile.unverified,
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, get_args
 
-from nimctl.cli.profile_words import UNKNOWN, host_lines, memory_needed, wrapped
+from nimctl.cli.profile_words import UNKNOWN, host_lines, memory_needed, to_download, wrapped
 from nimctl.cli.render import table
 from nimctl.cli.units import size
 from nimctl.core.catalogue import Family
@@ -23,6 +23,7 @@ _UNVERIFIED = " ?"
 _INDENT = "    "
 # Of those that do not run, where none does.
 _FEW = 8
+_ESTIMATED = "~ an estimate from parameters and precision: the registry is asked by a pull"
 _HEADER = ("ID", "FIT", "MEMORY", "KV TOKENS", "SEQS", "ENGINE", "DOWNLOAD")
 
 
@@ -58,6 +59,9 @@ def model_lines(report: "ProfileList", *, everything: bool) -> Iterator[str]:
             yield from wrapped(f"chosen: {report.why}", _INDENT)
         for reason in profile.reasons:
             yield from wrapped(reason, _INDENT)
+    if any(one.estimated_download_bytes for one in shown):
+        yield ""
+        yield from wrapped(_ESTIMATED)
     left_out = len(report.profiles) - len(shown) + report.others
     if left_out:
         yield ""
@@ -101,5 +105,5 @@ def _profile_row(profile: "ListedProfile") -> tuple[str, ...]:
         f"{memory.kv_tokens:,}" if memory else UNKNOWN,
         f"{memory.sequences:,}" if memory else UNKNOWN,
         UNKNOWN if profile.engine == "none" else profile.engine,
-        size(profile.download_bytes) if profile.download_bytes is not None else UNKNOWN,
+        to_download(profile) or UNKNOWN,
     )

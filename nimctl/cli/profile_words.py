@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from nimctl.cli.units import size
+from nimctl.cli.units import about, size
 from nimctl.core.fit.groups import free_bytes, groups_of, short_name
 
 if TYPE_CHECKING:
@@ -45,6 +45,14 @@ def memory_needed(profile: "ListedProfile") -> int | None:
     if profile.gpu_memory_bytes is not None:
         return profile.gpu_memory_bytes
     return profile.memory.total_bytes if profile.memory else None
+
+
+def to_download(profile: "ListedProfile") -> str | None:
+    """Bytes of its files, an estimate marked by `~`; None where nobody knows."""
+    if profile.download_bytes is not None:
+        return size(profile.download_bytes)
+    estimate = profile.estimated_download_bytes
+    return None if estimate is None else about(estimate)
 
 
 def _group(group: "GpuGroup", host: "Host") -> str:

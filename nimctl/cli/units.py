@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_ROUND_FROM = 10
 
 
 def size(count: int | None) -> str:
@@ -13,6 +14,12 @@ def size(count: int | None) -> str:
         if count >= 1 << scale:
             return f"{count / (1 << scale):.1f} {unit}"
     return f"{count} B"
+
+
+def about(count: int) -> str:
+    """An estimate, such as `~4.6 GiB` or `~15 GiB`: fewer figures than a size that is known."""
+    figure, unit = size(count).split()
+    return f"~{figure if float(figure) < _ROUND_FROM else f'{float(figure):.0f}'} {unit}"
 
 
 def duration(seconds: float) -> str:

@@ -17,8 +17,10 @@ class ListedProfile(Value):
     """A profile as judged for a host.
 
     `memory` is needed of each GPU, or of the host without one; `gpus` are UUIDs of those it would
-    run on. `download_bytes` are all bytes of its files, None when that is not known. `evidence` is
-    a page that tells of it.
+    run on. `download_bytes` are all bytes of its files, None when that is not known: before a
+    first pull. `estimated_download_bytes` is then about as much, from the number of parameters and
+    the precision of the files; None where there is an exact size, or nothing to reckon with.
+    `evidence` is a page that tells of it.
     """
 
     id: str
@@ -33,6 +35,7 @@ class ListedProfile(Value):
     gpus: tuple[str, ...] = ()
     gpu_memory_bytes: int | None = None
     download_bytes: int | None = None
+    estimated_download_bytes: int | None = None
     evidence: str | None = None
     unverified: bool = False
 

@@ -139,6 +139,32 @@ def test_the_table_fits_eighty_columns(big: Big, gpus: list[str]) -> None:
         assert max(map(len, lines)) <= 80
 
 
+def test_before_a_pull_the_download_is_an_estimate_and_said_to_be_one(big: Big, run: Run) -> None:
+    result = big("--gpu", "h100_sxm", "--json")
+    sizes = {
+        one["tags"]["backend"]: (one["download_bytes"], one["estimated_download_bytes"])
+        for one in result.json["profiles"]
+    }
+    # Engines are built from the 16 bits that vLLM serves.
+    whole, quantised = 2 * 8030261248, round(8030261248 * 34 / 32)
+    assert sizes == {
+        "tensorrt_llm": (None, whole),
+        "vllm": (None, whole),
+        "llama_cpp": (None, quantised),
+    }
+    out = big("--gpu", "h100_sxm").out
+    assert [line for line in out.splitlines() if line.endswith("prebuilt  ~7.9 GiB")]
+    assert [line for line in out.splitlines() if line.endswith("to build  ~15 GiB")]
+    assert "\n~ an estimate" in out
+    explained = big("--gpu", "h100_sxm", "--explain", "vllm-bf16-tp1-pp1").out
+    assert "~15 GiB, an estimate from parameters and precision\n" in explained
+    # What is pinned is known, and needs none.
+    run("pull", "capitals-demo")
+    known = run("list-profiles", "capitals-demo", "--json").json["profiles"]
+    assert [one["estimated_download_bytes"] for one in known] == [None, None]
+    assert "~" not in run("list-profiles", "capitals-demo").out
+
+
 def test_what_does_not_run_here_is_counted_and_shown_with_all(big: Big) -> None:
     few = big("--gpu", "h100_sxm").out
     assert "tensorrt_llm-l40s" not in few

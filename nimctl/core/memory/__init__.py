@@ -14,6 +14,7 @@ from nimctl.core.memory.gpu import (
     default_limits,
     gpu_memory_need,
 )
+from nimctl.core.memory.gpu import weights_bytes as gpu_weights_bytes
 from nimctl.core.memory.need import (
     ANY_CAPACITY,
     Capacity,
@@ -35,6 +36,7 @@ __all__ = [
     "default_capacity",
     "default_limits",
     "gpu_memory_need",
+    "gpu_weights_bytes",
     "kv_bytes_per_token",
     "memory_need",
     "weights_bytes",
