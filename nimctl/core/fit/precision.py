@@ -87,9 +87,9 @@ _NIM: dict[str, Capability] = {
 # them, and those of int4 where bf16 rarely leaves room for a KV cache: on Ada's 24 to 48 GB.
 _PREFERENCES: tuple[tuple[Capability, tuple[str, ...]], ...] = (
     (_BLACKWELL, ("nvfp4", "mxfp4", "fp8", "bf16", "fp16")),
-    (_HOPPER, ("fp8", "mxfp4", "bf16", "fp16", "int4_awq")),
-    (_ADA, ("fp8", "mxfp4", "int4_awq", "bf16", "fp16")),
-    (_AMPERE, ("mxfp4", "bf16", "fp16", "int4_awq", "int8_sq", "int8")),
+    (_HOPPER, ("fp8", "mxfp4", "bf16", "fp16", "int4_awq", "int4")),
+    (_ADA, ("fp8", "mxfp4", "int4_awq", "int4", "bf16", "fp16")),
+    (_AMPERE, ("mxfp4", "bf16", "fp16", "int4_awq", "int4", "int8_sq", "int8")),
     (_ANY, ("fp16", "int4_awq", "int4", "int8")),
 )
 _LAST = 99
