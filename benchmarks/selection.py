@@ -74,7 +74,7 @@ def main() -> None:
 
     def all_of_it() -> None:
         judge = Judge(mixed, covered=engines_for(profiles))
-        choose(judged(profiles, judge), Wish(), NIM_ORDER)
+        choose(rank(judged(profiles, judge), NIM_ORDER), Wish(), NIM_ORDER)
 
     ready = judged(profiles, Judge(mixed))
     candidates = {

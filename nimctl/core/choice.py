@@ -25,7 +25,8 @@ def choose(candidates: Iterable[Candidate], wish: Wish, order: Order) -> Choice 
         NotFoundError: A profile was named that is not among them.
         UsageError: Nothing has what was asked for, or the beginning of an id means several.
     """
-    running = [one for one in matching(candidates, wish, order) if one.runs]
+    order = _order_for(wish, order)
+    running = rank((one for one in _meant(candidates, wish) if one.runs), order)
     if not running:
         return None
     first, *others = running
@@ -48,41 +49,51 @@ def matching(candidates: Iterable[Candidate], wish: Wish, order: Order) -> list[
         NotFoundError: A profile was named that is not among them.
         UsageError: Nothing has what was asked for, or the beginning of an id means several.
     """
-    ranked = asked_for(rank(candidates, for_adapters(order) if wish.lora else order), wish)
-    return ranked if wish.profile else _for_adapters(ranked, lora=wish.lora)
+    return rank(_meant(candidates, wish), _order_for(wish, order))
 
 
-def asked_for(ranked: list[Candidate], wish: Wish) -> list[Candidate]:
+def _order_for(wish: Wish, order: Order) -> Order:
+    return for_adapters(order) if wish.lora else order
+
+
+def _meant(candidates: Iterable[Candidate], wish: Wish) -> list[Candidate]:
+    kept = asked_for(list(candidates), wish)
+    return kept if wish.profile else _for_adapters(kept, lora=wish.lora)
+
+
+def asked_for(candidates: list[Candidate], wish: Wish) -> list[Candidate]:
     """Keep what has the name, or the backend, precision, target and tags; adapters do not matter.
+
+    What is kept stays in its order, in which errors name it too.
 
     Raises:
         NotFoundError: A profile was named that is not among them.
         UsageError: Nothing has what was asked for, or the beginning of an id means several.
     """
     if wish.profile:
-        return _named(ranked, wish.profile, wish.named_by)
+        return _named(candidates, wish.profile, wish.named_by)
     for field, asked in (
         ("backend", wish.backend),
         ("precision", wish.precision),
         ("target", wish.target),
     ):
         if asked:
-            ranked = _narrowed(ranked, field, asked)
+            candidates = _narrowed(candidates, field, asked)
     if wish.tags:
-        ranked = _tagged(ranked, wish.tags)
-    return ranked
+        candidates = _tagged(candidates, wish.tags)
+    return candidates
 
 
-def _named(ranked: list[Candidate], text: str, named_by: str) -> list[Candidate]:
+def _named(candidates: list[Candidate], text: str, named_by: str) -> list[Candidate]:
     wanted = text.strip()
     # As NIM prints it: `id (name)`.
     if wanted.endswith(")") and " (" in wanted:
         wanted = wanted.partition(" (")[0]
-    exact = [one for one in ranked if wanted in (one.profile.name, one.profile.id)]
+    exact = [one for one in candidates if wanted in (one.profile.name, one.profile.id)]
     if exact:
         return exact
     if len(wanted) >= _SHORTEST_ID:
-        begun = [one for one in ranked if one.profile.id.startswith(wanted)]
+        begun = [one for one in candidates if one.profile.id.startswith(wanted)]
         if len({one.profile.id for one in begun}) > 1:
             raise UsageError(
                 f"several profiles begin with `{wanted}`",
@@ -91,20 +102,20 @@ def _named(ranked: list[Candidate], text: str, named_by: str) -> list[Candidate]
             )
         if begun:
             return begun
-    shown = ", ".join(one.profile.name for one in ranked[:8])
-    more = f" and {len(ranked) - 8} more" if len(ranked) > 8 else ""  # noqa: PLR2004 - as above
+    shown = ", ".join(one.profile.name for one in candidates[:8])
+    more = f" and {len(candidates) - 8} more" if len(candidates) > 8 else ""  # noqa: PLR2004 - as above
     raise NotFoundError(
         f"there is no profile `{text}`, which {named_by} names",
-        cause=f"there are {shown}{more}" if ranked else None,
+        cause=f"there are {shown}{more}" if candidates else None,
         hint="nimctl list-profiles MODEL --all",
     )
 
 
-def _narrowed(ranked: list[Candidate], field: str, asked: str) -> list[Candidate]:
-    there = {value for one in ranked if (value := getattr(one.profile, field))}
+def _narrowed(candidates: list[Candidate], field: str, asked: str) -> list[Candidate]:
+    there = {value for one in candidates if (value := getattr(one.profile, field))}
     # A profile for both targets names none.
     allowed = (asked, None) if field == "target" else (asked,)
-    kept = [one for one in ranked if getattr(one.profile, field) in allowed]
+    kept = [one for one in candidates if getattr(one.profile, field) in allowed]
     if not kept:
         raise UsageError(
             f"no profile has {field} {asked}", cause="there is " + ", ".join(sorted(there))
@@ -112,11 +123,11 @@ def _narrowed(ranked: list[Candidate], field: str, asked: str) -> list[Candidate
     return kept
 
 
-def _tagged(ranked: list[Candidate], tags: dict[str, str]) -> list[Candidate]:
-    kept = [one for one in ranked if _has_tags(one.profile, tags)]
+def _tagged(candidates: list[Candidate], tags: dict[str, str]) -> list[Candidate]:
+    kept = [one for one in candidates if _has_tags(one.profile, tags)]
     if not kept:
         words = ",".join(f"{tag}={value}" for tag, value in tags.items())
-        there = sorted({tag for one in ranked for tag in one.profile.tags})
+        there = sorted({tag for one in candidates for tag in one.profile.tags})
         raise UsageError(
             f"no profile has the tags {words}", cause="there are tags " + ", ".join(there)
         )
@@ -128,15 +139,17 @@ def _has_tags(profile: Profile, tags: dict[str, str]) -> bool:
     return all(there.get(tag, "").lower() == value.lower() for tag, value in tags.items())
 
 
-def _for_adapters(ranked: list[Candidate], *, lora: bool) -> list[Candidate]:
+def _for_adapters(candidates: list[Candidate], *, lora: bool) -> list[Candidate]:
     kept = [
-        one for one in ranked if (_serves_adapters(one.profile) if lora else not one.profile.lora)
+        one
+        for one in candidates
+        if (_serves_adapters(one.profile) if lora else not one.profile.lora)
     ]
-    if ranked and not kept:
+    if candidates and not kept:
         what = "serves LoRA adapters" if lora else "goes without LoRA adapters"
         raise UsageError(
             f"no profile {what}",
-            cause="there are " + ", ".join(one.profile.name for one in ranked[:8]),
+            cause="there are " + ", ".join(one.profile.name for one in candidates[:8]),
             hint="leave --lora out, and unset NIM_PEFT_SOURCE" if lora else "give --lora",
         )
     return kept

@@ -94,12 +94,13 @@ def _is_named(profile: Profile, wanted: str) -> bool:
 
 
 def _is(tags: dict[str, str], tag: str) -> bool:
-    return tags.get(tag, "").lower() in _YES
+    value = tags.get(tag)
+    return value is not None and value.lower() in _YES
 
 
 def _number(tags: dict[str, str], tag: str) -> float | None:
-    text = tags.get(tag, "")
-    return float(text) if _NUMBER.fullmatch(text) else None
+    text = tags.get(tag)
+    return float(text) if text and _NUMBER.fullmatch(text) else None
 
 
 def _count(tags: dict[str, str], tag: str) -> int | None:

@@ -137,6 +137,11 @@ class Fit(StrEnum):
     INCOMPATIBLE = "incompatible"
 
 
+# Looked up once: Python 3.11 runs code for each access to a member of an enumeration, and there are
+# thousands of candidates.
+_RUNNING = (Fit.COMPATIBLE, Fit.BUILDABLE)
+
+
 class Candidate(Value):
     """A profile as judged for one host, with the reasons, and the GPUs that it would run on.
 
@@ -153,7 +158,7 @@ class Candidate(Value):
     @property
     def runs(self) -> bool:
         """Whether it runs here, after a build perhaps."""
-        return self.fit in (Fit.COMPATIBLE, Fit.BUILDABLE)
+        return self.fit in _RUNNING
 
 
 class Check(Value):

@@ -5,6 +5,7 @@ makes it worse. (NIM itself finds nothing compatible on a mixed host.)
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -61,6 +62,13 @@ class _Room(NamedTuple):
         return Trial(checks=checks, room=self.room, memory=self.memory, gpus=self.gpus)
 
 
+class _Kinds(NamedTuple):
+    """Whether what a profile is made for is there: a check a group, a trial if it is nowhere."""
+
+    checks: tuple[Check, ...]
+    elsewhere: Trial | None
+
+
 class GpuTrials:
     """Tries profiles on the GPUs of a host; a question that was answered is not asked again."""
 
@@ -80,43 +88,48 @@ class GpuTrials:
         self._capacity = capacity
         self._covered = covered
         self._names_product = names_product
-        self._kinds: dict[tuple[object, ...], Check] = {}
+        self._kinds: dict[tuple[object, ...], _Kinds] = {}
         self._trials: dict[tuple[object, ...], Trial] = {}
 
     def best(self, profile: Profile) -> Trial:
         """Try a profile on each group; the trial that went best."""
+        made_for = _made_for(profile)
+        if made_for not in self._kinds:
+            self._kinds[made_for] = self._judge_kinds(profile)
+        kinds = self._kinds[made_for]
+        # Most of a long manifest is made for other GPUs, and then nothing else matters.
+        if kinds.elsewhere is not None:
+            return kinds.elsewhere
         asked = _asked(profile)
         if asked not in self._trials:
-            self._trials[asked] = self._best(profile)
+            trials = (
+                self._try(profile, group, kind)
+                for group, kind in zip(self.groups, kinds.checks, strict=True)
+            )
+            self._trials[asked] = min(trials, key=_order)
         return self._trials[asked]
 
-    def _best(self, profile: Profile) -> Trial:
+    def _judge_kinds(self, profile: Profile) -> "_Kinds":
         if not self.groups:
-            return Trial(checks=(_no_gpu(profile),))
-        return min((self._try(profile, group) for group in self.groups), key=_order)
+            return _Kinds((), Trial(checks=(_no_gpu(profile),)))
+        checks = tuple(self._judge_kind(profile, group) for group in self.groups)
+        meant = any(check.passed for check in checks)
+        return _Kinds(checks, None if meant else Trial(checks=checks[:1]))
 
-    def _try(self, profile: Profile, group: GpuGroup) -> Trial:
+    def _try(self, profile: Profile, group: GpuGroup, kind: Check) -> Trial:
         checks = []
-        for check in self._checks(profile, group):
+        for check in chain((kind,), self._checks(profile, group)):
             checks.append(check)
             if not check.passed:
                 return Trial(checks=tuple(checks))
         return self._find_room(profile, group, tuple(checks))
 
     def _checks(self, profile: Profile, group: GpuGroup) -> Iterator[Check]:
-        yield self._kind(profile, group)
         yield from _capability(profile, group.kind)
         yield from _precision(profile, group.kind)
         yield from self._heads(profile)
         yield self._count(profile, group)
         yield from self._engine(profile, group)
-
-    def _kind(self, profile: Profile, group: GpuGroup) -> Check:
-        asked = (profile.gpu, profile.gpu_device, profile.product_pattern, profile.ampere_plus)
-        key = (*asked, group.kind.uuid)
-        if key not in self._kinds:
-            self._kinds[key] = self._judge_kind(profile, group)
-        return self._kinds[key]
 
     def _judge_kind(self, profile: Profile, group: GpuGroup) -> Check:
         kind = group.kind
@@ -254,19 +267,21 @@ class GpuTrials:
         return ""
 
 
+def _made_for(profile: Profile) -> tuple[object, ...]:
+    """What binds a profile to a GPU."""
+    return profile.gpu, profile.gpu_device, profile.product_pattern, profile.ampere_plus
+
+
 def _asked(profile: Profile) -> tuple[object, ...]:
     """All of a profile that a trial depends on."""
     entry = profile.entry
     return (
+        *_made_for(profile),
         profile.backend,
         profile.precision,
         profile.runtime,
         profile.tp,
         profile.pp,
-        profile.gpu,
-        profile.gpu_device,
-        profile.product_pattern,
-        profile.ampere_plus,
         profile.gpu_count,
         profile.gpu_memory_bytes,
         profile.compute_capability,
