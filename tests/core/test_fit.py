@@ -454,24 +454,6 @@ def test_the_order_of_the_gpus_never_matters(
     assert judge(profile, host(*shuffled), model) == judge(profile, host(*there), model)
 
 
-def test_equal_questions_are_asked_once_a_group_of_gpus() -> None:
-    asked = []
-
-    def names_product(pattern: str, name: str) -> bool:
-        asked.append((pattern, name))
-        return True
-
-    several = [
-        changed(listed("tensorrt", product_pattern="A"), target=target, lora=lora, source=source)
-        for target in ("latency", "throughput")
-        for lora in (False, True)
-        for source in map(str, range(100))
-    ]
-    one = Judge(host("h100_sxm", "h100_sxm", "l40s"), names_product=names_product)
-    assert {one.judge(profile).fit for profile in several} == {Fit.COMPATIBLE}
-    assert sorted(asked) == [("A", "NVIDIA H100 80GB HBM3"), ("A", "NVIDIA L40S")]
-
-
 def test_a_slice_is_named_once() -> None:
     piece = gpu("a100_sxm_80gb", mig_profile="1g.10gb", name="NVIDIA A100-SXM4-80GB MIG 1g.10gb")
     assert short_name(piece) == "A100-SXM4-80GB MIG 1g.10gb"
