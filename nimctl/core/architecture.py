@@ -17,6 +17,17 @@ class LatentAttention(Value):
     rope_dim: Count
 
 
+class SlidingWindow(Value):
+    """How many layers attend to the last `tokens` only, where the others attend to all.
+
+    `source` is where that stands, if it is another page than the architecture's.
+    """
+
+    tokens: Count
+    layers: Count
+    source: Url | None = None
+
+
 class Architecture(Value):
     """The numbers of a decoder-only transformer that memory depends on.
 
@@ -27,7 +38,8 @@ class Architecture(Value):
     expert, the largest where layers differ. `class_name` is the entry of `architectures` in
     `config.json`.
     `attention_layers` is the number of layers that keep a KV cache where others do not (hybrids of
-    Mamba and attention, pruned layers). `source` is where the numbers stand; `unverified` tells
+    Mamba and attention, pruned layers); `sliding_window` tells of those among them that look back
+    so far only. `source` is where the numbers stand; `unverified` tells
     that nothing confirmed them.
     """
 
@@ -48,6 +60,7 @@ class Architecture(Value):
     attention_layers: Count | None = None
     vision_parameters: Count | None = None
     latent_attention: LatentAttention | None = None
+    sliding_window: SlidingWindow | None = None
     parameters_from: Literal["index", "computed", "card"] | None = None
     source: Url | None = None
     unverified: bool = False

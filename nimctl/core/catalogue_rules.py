@@ -122,6 +122,9 @@ def _architecture_flaws(architecture: Architecture) -> Iterator[Flaw]:
         value, most = getattr(architecture, field), getattr(architecture, limit)
         if value and most and value > most:
             yield at(field, f"{value} is more than the {most} {limit}")
+    window, layers = architecture.sliding_window, architecture.attention_layers
+    if window and window.layers >= (layers or architecture.layers):
+        yield at("sliding_window", f"{window.layers} layers leave none that attends to all tokens")
     for field in ("active_parameters", "vision_parameters"):
         value = getattr(architecture, field)
         if value and value > architecture.parameters:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from nimctl.core.architecture import Architecture, decoder_parameters
+from nimctl.core.architecture import Architecture, SlidingWindow, decoder_parameters
 from nimctl.core.value import Value
 
 CONFIG_FILE = "config.json"
@@ -91,17 +91,33 @@ def read_architecture(config: Mapping[str, object]) -> Architecture | None:
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        context_length=_context_length(config),
+        context_length=_context_length(config, layers),
         tied_embeddings=config.get("tie_word_embeddings") is True,
         class_name=class_name(config),
+        sliding_window=_sliding_window(config, layers),
     )
     return msgspec.structs.replace(read, parameters=decoder_parameters(read) or 1)
 
 
-def _context_length(config: Mapping[str, object]) -> int:
+def _sliding_window(config: Mapping[str, object], layers: int) -> SlidingWindow | None:
+    """The window of some layers; None where all have one or none has.
+
+    transformers lists what each layer attends to in `layer_types`
+    (src/transformers/models/gpt_oss/configuration_gpt_oss.py).
+    """
+    tokens, kinds = _number(config, "sliding_window"), config.get("layer_types")
+    if tokens is None or not isinstance(kinds, Sequence):
+        return None
+    windowed = list(kinds).count("sliding_attention")
+    return SlidingWindow(tokens=tokens, layers=windowed) if 0 < windowed < layers else None
+
+
+def _context_length(config: Mapping[str, object], layers: int) -> int:
     longest = _number(config, "max_position_embeddings") or 2048
+    if class_name(config) not in CONVERTIBLE and _sliding_window(config, layers):
+        return longest
     window = _number(config, "sliding_window")
-    # llama.cpp's graphs for these architectures attend to all tokens: exact up to the window only.
+    # llama.cpp's graphs for convertible classes attend to all tokens: exact up to the window only.
     in_use = window is not None and config.get("use_sliding_window") is not False
     return min(longest, window) if window and in_use else longest
 

@@ -123,8 +123,16 @@ def test_a_broken_rule_is_told_with_its_place(fields: dict[str, Any], flaw: str)
         ),
         ({"attention_layers": 5}, "architecture.attention_layers: 5 is more than the 4 layers"),
         ({"active_parameters": 1001}, "architecture.active_parameters: 1001 is more than"),
+        (
+            {"sliding_window": {"tokens": 8, "layers": 4}},
+            "architecture.sliding_window: 4 layers leave none that attends to all tokens",
+        ),
+        (
+            {"attention_layers": 2, "sliding_window": {"tokens": 8, "layers": 2}},
+            "architecture.sliding_window: 2 layers leave none that attends to all tokens",
+        ),
     ],
 )
-def test_numbers_that_contradict_each_other_are_told(numbers: dict[str, int], flaw: str) -> None:
+def test_numbers_that_contradict_each_other_are_told(numbers: dict[str, Any], flaw: str) -> None:
     (found,) = flaws(architecture={**ARCHITECTURE, **numbers}, nim=NIM)
     assert flaw in found

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from nimctl.core.architecture import SlidingWindow
 from nimctl.core.checkpoint import Checkpoint, class_name, read_architecture, read_checkpoint
 from nimctl.core.errors import UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact, File
@@ -103,6 +104,51 @@ def test_parameters_are_counted_as_the_model_cards_say() -> None:
     assert architecture is not None
     assert architecture.parameters == 7_248_023_552
     assert class_name(mistral) == "MistralForCausalLM"
+
+
+# https://huggingface.co/openai/gpt-oss-20b/blob/main/config.json, as far as it is read.
+GPT_OSS = {
+    "architectures": ["GptOssForCausalLM"],
+    "hidden_size": 2880,
+    "intermediate_size": 2880,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 24,
+    "head_dim": 64,
+    "vocab_size": 201088,
+    "max_position_embeddings": 131072,
+    "sliding_window": 128,
+    "layer_types": ["sliding_attention", "full_attention"] * 12,
+}
+
+
+def test_some_layers_may_have_a_window_where_the_others_see_everything() -> None:
+    found = read_architecture(GPT_OSS)
+    assert found is not None
+    assert found.sliding_window == SlidingWindow(tokens=128, layers=12)
+    assert found.context_length == 131072
+
+
+@pytest.mark.parametrize(
+    ("change", "context_length"),
+    [
+        ({"layer_types": ["sliding_attention"] * 24}, 128),
+        ({"layer_types": ["full_attention"] * 24, "use_sliding_window": False}, 131072),
+        ({"layer_types": None}, 128),
+        ({"sliding_window": None}, 131072),
+        ({"layer_types": 24, "sliding_window": True}, 131072),
+        # llama.cpp would run it without the window.
+        ({"architectures": ["Qwen3ForCausalLM"]}, 128),
+    ],
+)
+def test_the_context_ends_with_a_window_that_is_everywhere_or_not_obeyed(
+    change: dict[str, object], context_length: int
+) -> None:
+    found = read_architecture({**GPT_OSS, **change})
+    assert found is not None
+    assert found.context_length == context_length
+    if "architectures" not in change:
+        assert found.sliding_window is None
 
 
 def test_a_config_without_the_numbers_gives_no_architecture() -> None:

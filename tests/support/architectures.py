@@ -1,6 +1,6 @@
 """Architectures of well-known models, from their `config.json` on Hugging Face."""
 
-from nimctl.core.architecture import Architecture
+from nimctl.core.architecture import Architecture, SlidingWindow
 
 # https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct/blob/main/config.json
 LLAMA_8B = Architecture(
@@ -114,4 +114,19 @@ GPT_OSS_20B = Architecture(
     head_dim=64,
     context_length=131072,
     experts=32,
+)
+
+# https://huggingface.co/google/gemma-3-27b-it/blob/main/config.json
+GEMMA_3_27B = Architecture(
+    parameters=27_432_406_640,
+    layers=62,
+    hidden_size=5376,
+    intermediate_size=21504,
+    vocabulary=262208,
+    heads=32,
+    kv_heads=16,
+    head_dim=128,
+    context_length=131072,
+    tied_embeddings=True,
+    sliding_window=SlidingWindow(tokens=1024, layers=52),
 )

@@ -39,7 +39,13 @@ def weights_bytes(architecture: Architecture, precision: str | None) -> int | No
 
 
 def kv_bytes_per_token(architecture: Architecture) -> int:
-    """Keys and values of one token in all layers that keep them, in f16."""
+    """Keys and values of one token in all layers that keep them, in f16.
+
+    A sliding window does not count: layers that have one keep less
+    (https://github.com/ggml-org/llama.cpp/blob/02c28f533ebba3e4ea944fc4a0719a012b3e7097/src/llama-kv-cache-iswa.cpp),
+    and the server keeps up to 32 copies of it for each sequence, at what cost was not measured
+    (https://github.com/ggml-org/llama.cpp/pull/15293).
+    """
     heads = architecture.kv_heads * architecture.head_dim
     layers = architecture.attention_layers or architecture.layers
     return 2 * layers * heads * _KV_ELEMENT_BYTES

@@ -18,9 +18,9 @@ class MemoryNeed(Value):
     """Bytes that a server takes: of each of its GPUs, or of the host's memory without one.
 
     `kv_cache_bytes` hold the sequences that were asked for, `reserve_bytes` is what a runtime
-    leaves unused beside them. `kv_tokens` and `sequences` of full length are what all the memory
-    that is left would hold; `fitting_context` is the longest that would still fit, None when none
-    does.
+    leaves unused beside them, `kv_bytes_per_token` what a token of a sequence of full length takes
+    on average. `kv_tokens` and `sequences` of full length are what all the memory that is left
+    would hold; `fitting_context` is the longest that would still fit, None when none does.
     """
 
     weights_bytes: int
