@@ -28,6 +28,7 @@ from nimctl.core.requests import (
 )
 from nimctl.core.router import ROUTER
 from nimctl.core.servers import Member
+from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.trtllm.subject import BuildOptions
 from nimctl.core.unlisted import unlisted_model
 from nimctl.nim_serving import pinned_nim
@@ -67,7 +68,9 @@ def plan_build(request: BuildRequest, tools: Tools) -> Plan:
         return opening
     host, options = tools.host(), request.options
     target = _divided(_building_target(request, artifact, host, tools), options, host)
-    around = _surroundings(target.artifact, host, tools, target.candidate)
+    # The port is for a server that is started once.
+    (port,) = free_ports(1)
+    around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
     if target.candidate.profile.backend != "tensorrt_llm":
         return decide.plan_build(target, around, options)
     if request.calibration:
@@ -133,6 +136,9 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     if profile.backend == "tensorrt_llm" and profile.build:
         image = request.image or decide.image_of(target)
         around = _with_builder(around, BuildOptions(image=image, builder="container"), tools)
+    elif profile.backend == "tensorrt_llm":
+        building = BuilderFacts(engines=builders.trtllm_engines(tools))
+        around = msgspec.structs.replace(around, building=building)
     return decide.plan_container(request, _pinned(request, target, around, tools), around)
 
 

@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from nimctl import engine_room
+from nimctl import engine_room, warming
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError
 from nimctl.core.events import Emit, Finished, Noted, Started
@@ -26,6 +26,7 @@ from nimctl.core.plan import (
     PullImage,
     Replace,
     Step,
+    WarmUp,
     Write,
 )
 from nimctl.core.refs import ModelRef
@@ -79,6 +80,10 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             _write(step)
         case Launch() | LaunchContainer() | Await() | Replace():
             _serve(step, tools, emit)
+        case WarmUp():
+            assert outcome.engine is not None  # noqa: S101 - it is built before its server starts
+            warm = warming.warm_up(step, outcome.engine, tools, emit)
+            return msgspec.structs.replace(outcome, engine=warm)
         case _:
             assert_never(step)
     return outcome
@@ -86,14 +91,17 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
 
 def _serve(step: Launch | LaunchContainer | Await | Replace, tools: Tools, emit: Emit) -> None:
     if isinstance(step, Replace):
-        tools.groups.replace(step, emit)
+        launch = warming.with_kernels(step.launch, tools)
+        tools.groups.replace(msgspec.structs.replace(step, launch=launch), emit)
     elif isinstance(step, Await):
         emit(Started(task="ready", title=f"loading {step.server.name}"))
         tools.servers.wait_ready(step, emit)
         emit(Finished(task="ready", note=step.server.url))
     else:
         emit(Started(task="launch", title=f"starting {step.server.name}"))
-        tools.servers.launch(step)
+        if isinstance(step, LaunchContainer):
+            step = warming.with_kernels(step, tools)
+        tools.servers.launch(step, emit)
         emit(Finished(task="launch"))
 
 

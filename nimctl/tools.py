@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from nimctl.serving.container_servers import ContainerServers
     from nimctl.serving.docker.engine import DockerEngine
     from nimctl.serving.embedded import EmbeddedServers
+    from nimctl.serving.first_start import FirstStart
     from nimctl.serving.groups import Groups
     from nimctl.serving.servers import Servers
     from nimctl.store.artifacts import ArtifactStore
     from nimctl.store.blobs import BlobStore
     from nimctl.store.engines import EngineStore
+    from nimctl.store.kernels import KernelStore
     from nimctl.store.modelstore import ModelStore
     from nimctl.store.nimcache import NimCache
     from nimctl.store.transfer import Transfer
@@ -98,6 +100,20 @@ class Tools:
         from nimctl.store.engines import EngineStore
 
         return EngineStore(self.layout)
+
+    @cached_property
+    def kernels(self) -> "KernelStore":
+        """What servers compiled."""
+        from nimctl.store.kernels import KernelStore
+
+        return KernelStore(self.layout)
+
+    @property
+    def first_start(self) -> "FirstStart":
+        """Starts servers for what they compile."""
+        from nimctl.serving.first_start import FirstStart
+
+        return FirstStart(self.containers, self.container_servers)
 
     @cached_property
     def models(self) -> "ModelStore":

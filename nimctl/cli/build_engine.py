@@ -168,4 +168,6 @@ def _line(report: "BuildReport") -> str:
 
     engine = report.engine
     word = "built" if report.built else "already built"
-    return f"engine {engine.key[:12]}: {word}, {size(engine.size)}, {report.directory}"
+    cold = engine.warm_up is not None and engine.warm_up.result == "failed"
+    more = ", its warm-up failed" if cold else ""
+    return f"engine {engine.key[:12]}: {word}{more}, {size(engine.size)}, {report.directory}"

@@ -30,7 +30,7 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-_NAMES = ("strategy", "builder", "image", "kv_cache", "tp", "pp", "settings")
+_NAMES = ("strategy", "builder", "image", "kv_cache", "tp", "pp", "settings", "warm_up")
 
 
 def _options_of_a_build() -> tuple[Callable[[Any], Any], ...]:
@@ -63,6 +63,12 @@ def _options_of_a_build() -> tuple[Callable[[Any], Any], ...]:
             metavar="FLAG=VALUE",
             help="A flag of trtllm-build or of the conversion, such as gemm_plugin=auto.",
         ),
+        click.option(
+            "--warm-up/--no-warm-up",
+            default=True,
+            show_default=True,
+            help="Strategy pytorch: start the server once, and keep what it compiles.",
+        ),
     )
 
 
@@ -87,4 +93,5 @@ def _options(given: dict[str, Any]) -> "BuildOptions":
         tp=given["tp"],
         pp=given["pp"],
         settings=parse_settings(given["settings"]),
+        warm_up=given["warm_up"],
     )

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from nimctl.cli.build_lines import build_lines
 from nimctl.cli.units import size
+from nimctl.cli.warm_up_lines import first_start, with_kernels
 from nimctl.cli.workspace_shell import directories, filling, held
 from nimctl.core.containers import OFFLINE_NETWORK
 from nimctl.core.docker_run import docker_network_argv, docker_run_argv
@@ -31,6 +32,7 @@ from nimctl.core.plan import (
     Plan,
     PullImage,
     Replace,
+    WarmUp,
     Write,
     labelled,
 )
@@ -57,7 +59,8 @@ def script(plan: Plan, python: str, layout: Layout) -> Iterator[str]:
     rooms = directories(plan)
     for note in plan.notes:
         yield f"# {note}"
-    for step in plan.steps:
+    for planned in plan.steps:
+        step = with_kernels(planned, layout)
         if isinstance(step, Fetch) and step.reference in rooms:
             yield from _fetches(step, rooms[step.reference])
             yield from held(step, rooms[step.reference], layout)
@@ -65,6 +68,8 @@ def script(plan: Plan, python: str, layout: Layout) -> Iterator[str]:
             yield from filling(step, rooms)
         elif isinstance(step, Replace):
             yield from _replacement(step, layout)
+        elif isinstance(step, WarmUp):
+            yield from first_start(step, _container(step.launch))
         else:
             yield from _lines(step, directory, python)
 

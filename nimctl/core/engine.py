@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from typing import Literal
 
 from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.value import Value, canonical_json
@@ -45,11 +46,27 @@ class EngineFile(Value):
     sha256: str
 
 
+class WarmedUp(Value):
+    """What came of starting the server of an engine once.
+
+    `result` is `warm` when its kernels are kept, since now or since an earlier start; else `error`
+    and `cause` say why they are not. `cache` is the directory and `image` the digest of the image
+    that they are for.
+    """
+
+    result: Literal["warm", "failed"]
+    image: str
+    cache: str
+    error: str | None = None
+    cause: str | None = None
+
+
 class Engine(Value):
     """The content of `engine.json`, written beside the engine's files.
 
     `created` is an RFC 3339 time in UTC. `image` is the digest of the image that built it, where
-    one did; the key names the release in it.
+    one did; the key names the release in it. `warm_up` is the last start for the kernels' sake on
+    this machine, None where there was none.
     """
 
     schema_version: int = 1
@@ -60,6 +77,7 @@ class Engine(Value):
     created: str
     files: tuple[EngineFile, ...]
     image: str | None = None
+    warm_up: WarmedUp | None = None
 
     @property
     def size(self) -> int:

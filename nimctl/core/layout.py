@@ -50,9 +50,9 @@ class Layout(Value):
         """What the build of an engine printed, whether it succeeded or not."""
         return self.root / "builds" / f"{key}.log"
 
-    def warm_cache(self, key: str) -> Path:
-        """Kernels that a server compiled and tuned, for the next one of the same kind."""
-        return self.root / "caches" / key
+    def kernels(self, key: str, indices: tuple[int, ...]) -> Path:
+        """Kernels that a server on these GPUs compiled and tuned, for the next one like it."""
+        return self.root / "caches" / key / f"gpu{'-'.join(map(str, indices))}"
 
     def model(self, model: str, profile: str) -> Path:
         """The directory that a server of this model and profile reads."""

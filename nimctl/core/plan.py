@@ -11,6 +11,7 @@ from nimctl.core.nim_workspace import CachedModel, StoreFile
 from nimctl.core.router import Router
 from nimctl.core.servers import Readiness, Server, labels_of
 from nimctl.core.trtllm.job import EngineJob
+from nimctl.core.trtllm.kernel_cache import KernelCache
 from nimctl.core.value import Value
 
 
@@ -123,7 +124,8 @@ class LaunchContainer(Value, tag=True):
     """Start a server in a container.
 
     The files that its secrets are read from are made first: the API key file, with a new key, if
-    it is `generate_api_key`, and `registry_key_file` with the registry's key.
+    it is `generate_api_key`, and `registry_key_file` with the registry's key. `cache` says under
+    what its kernels are kept; the container has the directory when all of that is known already.
     """
 
     server: Server
@@ -131,6 +133,7 @@ class LaunchContainer(Value, tag=True):
     detach: bool
     generate_api_key: bool = False
     registry_key_file: str | None = None
+    cache: KernelCache | None = None
 
 
 def labelled(step: LaunchContainer) -> ContainerSpec:
@@ -165,6 +168,16 @@ class Replace(Value, tag=True):
     drain_s: float
 
 
+class WarmUp(Value, tag=True):
+    """Start a server once, for one token, so that what it compiles is there for the next ones.
+
+    Nothing is done when that has been; a start that fails is told, and does not fail the plan.
+    """
+
+    launch: LaunchContainer
+    ready: Await
+
+
 Step: TypeAlias = (
     Fetch
     | Assemble
@@ -179,6 +192,7 @@ Step: TypeAlias = (
     | LaunchContainer
     | Await
     | Replace
+    | WarmUp
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nimctl.core.containers import Container, ContainerSpec
 from nimctl.core.docker_run import docker_run_argv
 from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
-from nimctl.core.events import Emit
+from nimctl.core.events import Emit, Noted
 from nimctl.core.plan import Await, LaunchContainer, labelled
 from nimctl.core.ports import Containers, LogLines
 from nimctl.core.router import ROUTER
@@ -21,6 +21,7 @@ from nimctl.core.usage import Load
 from nimctl.serving import health, keyfiles
 from nimctl.serving.load import load_of
 from nimctl.serving.watch import Watch
+from nimctl.ulimits import Ulimits
 
 _PROBE_S = 2.0
 _DRAIN_POLL_S = 0.1
@@ -49,9 +50,12 @@ class ContainerServers:
         self._home = home
         self._registry_key = registry_key
         self._launched: list[str] = []
+        self._ulimits = Ulimits()
 
-    def launch(self, step: LaunchContainer) -> None:
+    def launch(self, step: LaunchContainer, emit: Emit) -> None:
         """Create and start a server's container; an ended one of the same name gives way.
+
+        An engine that may not lift a limit, such as a rootless one, starts it without.
 
         Raises:
             UsageError: One of this name runs, or it is no server's, or the port is taken.
@@ -60,6 +64,10 @@ class ContainerServers:
         self._make_way(spec.name)
         self._write_keys(step)
         _make_writable(spec)
+        # Servers work with the engine's own limits; they pin less memory for transfers.
+        self._ulimits.allowed(spec, self._start, lambda said: emit(Noted(message=said)))
+
+    def _start(self, spec: ContainerSpec) -> None:
         self._containers.create(spec)
         self._launched.append(spec.name)
         try:

@@ -125,7 +125,7 @@ class Groups:
         containers.set_aside(name, GRACE_S)
         try:
             emit(Started(task="ready", title=f"replacing {name}"))
-            containers.launch(step.launch)
+            containers.launch(step.launch, emit)
             containers.wait_ready(step.ready, emit)
             routers.admit(socket, name)
         except NimctlError as error:

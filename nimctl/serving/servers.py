@@ -42,13 +42,13 @@ class Servers:
         self._in_containers: set[str] = set()
         self.trouble: ContainerEngineError | None = None
 
-    def launch(self, step: Launch | LaunchContainer) -> None:
+    def launch(self, step: Launch | LaunchContainer, emit: Emit) -> None:
         """Start a server; an ended one of the same name gives way."""
         if isinstance(step, Launch):
             self._embedded.launch(step)
         else:
             self._in_containers.add(step.server.name)
-            self._containers.launch(step)
+            self._containers.launch(step, emit)
 
     def wait_ready(self, step: Await, emit: Emit) -> None:
         """Wait until a launched server answers."""

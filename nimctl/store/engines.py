@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from nimctl import documents
-from nimctl.core.engine import SIDECAR, Engine, EngineFile, EngineRecipe
+from nimctl.core.engine import SIDECAR, Engine, EngineFile, EngineRecipe, WarmedUp
 from nimctl.core.errors import BuildError, NotFoundError, UsageError, VerificationError
 from nimctl.core.facts import Artifact
 from nimctl.core.layout import Layout
@@ -144,6 +146,14 @@ class EngineStore:
                         return engine, False
                     self._publish(engine, staged)
                 return engine, True
+
+    def note_warm_up(self, engine: Engine, found: WarmedUp) -> Engine:
+        """Write into the sidecar what came of a warm-up."""
+        noted = msgspec.structs.replace(engine, warm_up=found)
+        with held(self._layout.lock(f"engine-{engine.key}")):
+            if self.find(engine.key) not in (None, noted):
+                documents.write(self._layout.engine(engine.key) / SIDECAR, noted)
+        return noted
 
     def clear_leftovers(self) -> None:
         """Remove what builds that were killed have left; those that run are not touched."""

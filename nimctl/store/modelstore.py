@@ -66,9 +66,9 @@ class ModelStore:
 
     def detach(self, engine: Path) -> None:
         """Remove the links to an engine from every model's directory."""
-        original = engine / SIDECAR
         for sidecar in self._layout.root.glob(f"model-store/*/*/*/{SIDECAR}"):
-            if sidecar.samefile(original):
+            # By its key: a sidecar is written anew when there is more to say of its engine.
+            if engine.name in self.attached(sidecar.parent.parent):
                 with self._lock(sidecar.parent):
                     shutil.rmtree(sidecar.parent)
 

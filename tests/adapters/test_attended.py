@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from nimctl.engines.trtllm.attended import attended
+from nimctl.attended import attended
 
 
 def test_the_result_of_work_is_returned_and_its_error_raised() -> None:

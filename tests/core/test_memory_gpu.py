@@ -189,6 +189,23 @@ def test_only_tensorrt_llm_halves_the_cache_of_an_fp8_model_by_itself() -> None:
     assert kv_bytes_per_token(LLAMA_8B, share("fp8", backend="vllm")) == 131_072
 
 
+@pytest.mark.parametrize(
+    ("precision", "kv_cache", "per_token"),
+    [
+        ("fp8", "auto", 131_072),
+        ("fp8", "fp8", 65_536),
+        ("bf16", "fp8", 65_536),
+        ("bf16", "int8", 65_536),
+        ("bf16", None, 131_072),
+    ],
+)
+def test_a_type_of_the_kv_cache_that_was_asked_for_counts(
+    precision: str, kv_cache: str | None, per_token: int
+) -> None:
+    asked = GpuShare(backend="tensorrt_llm", precision=precision, kv_cache=kv_cache)
+    assert kv_bytes_per_token(LLAMA_8B, asked) == per_token
+
+
 def test_the_experts_alone_are_in_mxfp4() -> None:
     found = weights_bytes(GPT_OSS_20B, share("mxfp4"))
     assert found is not None

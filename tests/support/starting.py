@@ -52,7 +52,7 @@ class Starting:
         step = LaunchContainer(
             server=server, container=spec, detach=True, generate_api_key=generate_api_key
         )
-        self.servers.launch(step)
+        self.servers.launch(step, self.events.append)
         return server
 
     def wait(self, server: Server, **fields: Any) -> None:

@@ -6,6 +6,7 @@ from nimctl.core.checkpoint import CONVERTIBLE
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.target import Surroundings, Target, directory, recipe_for
 from nimctl.core.decide.trtllm import plan_trtllm
+from nimctl.core.decide.warm_up import warmed
 from nimctl.core.errors import NimctlError, NotFoundError, UnsupportedModelError, UsageError
 from nimctl.core.machine import Host
 from nimctl.core.plan import Attach, Build, Plan, Step
@@ -22,7 +23,8 @@ def plan_build(target: Target, around: Surroundings, options: BuildOptions = NO_
     """
     profile = target.candidate.profile
     if profile.backend == "tensorrt_llm" and (profile.build or profile.runtime == "pytorch"):
-        return plan_trtllm(target, options, around)
+        plan = plan_trtllm(target, options, around)
+        return warmed(plan, target, around) if options.warm_up else plan
     if options != NO_OPTIONS and options.strategy != "llama_cpp":
         raise UsageError(
             f"profile {profile.name} takes no options of an engine's build",

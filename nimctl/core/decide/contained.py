@@ -1,8 +1,9 @@
 """What one server in a container is asked to be, from what was chosen and where it runs."""
 
+import shlex
 from pathlib import Path
 
-from nimctl.core.containers import OFFLINE_NETWORK, Devices
+from nimctl.core.containers import OFFLINE_NETWORK, ContainerSpec, Devices
 from nimctl.core.decide.adapters import Adapters
 from nimctl.core.decide.engine_use import EngineUse
 from nimctl.core.decide.replicas import Slot
@@ -13,7 +14,8 @@ from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, TRTLLM_ENGINE_DIRE
 from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
 from nimctl.core.requests import ServeRequest
 from nimctl.core.serving import Serving
-from nimctl.core.trtllm.serve_options import cache_key, merged
+from nimctl.core.trtllm.kernel_cache import KernelCache, with_cache
+from nimctl.core.trtllm.serve_options import merged
 from nimctl.core.unlisted import gguf_file
 from nimctl.core.value import Value
 
@@ -59,7 +61,6 @@ def serving(
         checkpoint=_checkpoint(target, around, shared.engine),
         engine=engine_of(target, around, shared.engine),
         cache=around.nim_cache if profile.backend == "nim" else None,
-        warm_cache=_warm_cache(target, around, slot, shared),
         downloads=downloads,
         key_file=str(around.layout.server(slot.name) / "registry-key") if needs_key else None,
         api_key_file=shared.keys.file,
@@ -105,22 +106,35 @@ def _checkpoint(target: Target, around: Surroundings, use: EngineUse | None) -> 
     return str(laid_out / STORE if early else laid_out)
 
 
-def _warm_cache(target: Target, around: Surroundings, slot: Slot, shared: Shared) -> str | None:
-    """Where kernels that were compiled and tuned once are found again, by just the same server."""
-    profile, digest = target.candidate.profile, target.artifact.digest
-    is_served = profile.backend == "tensorrt_llm" and not engine_of(target, around, shared.engine)
-    if not is_served or digest is None or around.image is None or not slot.gpus:
+def kernel_cache(
+    target: Target, around: Surroundings, slot: Slot, shared: Shared, spec: ContainerSpec
+) -> KernelCache | None:
+    """What the kernels of a server depend on; None for one that compiles none, or keeps none."""
+    is_tensorrt_llm = target.candidate.profile.backend == "tensorrt_llm"
+    if not is_tensorrt_llm or engine_of(target, around, shared.engine) or not slot.gpus:
         return None
     gpu = slot.gpus[0]
-    key = cache_key(
-        around.image.id,
-        gpu.key or gpu.name,
-        gpu.compute_capability,
-        digest,
-        # Replicas write at once, so each has its own.
-        f"{profile.name} {[one.index for one in slot.gpus]} {options_text(shared)}",
+    # One model's digest is that of all the checkpoints that are quantised from it.
+    configuration = (target.candidate.profile.precision or "", *spec.command, options_text(shared))
+    return KernelCache(
+        reference=target.artifact.reference,
+        image=around.image.id if around.image else None,
+        model=target.artifact.digest,
+        gpu=gpu.key or gpu.name,
+        compute_capability=gpu.compute_capability,
+        configuration=shlex.join(configuration),
+        indices=tuple(one.index for one in slot.gpus),
     )
-    return str(around.layout.warm_cache(key))
+
+
+def keeping_kernels(
+    spec: ContainerSpec, cache: KernelCache | None, around: Surroundings
+) -> ContainerSpec:
+    """The container with the directory of its kernels, where that can be told already."""
+    key = cache.known_key if cache else None
+    if cache is None or key is None:
+        return spec
+    return with_cache(spec, str(around.layout.kernels(key, cache.indices)))
 
 
 def has_built_engine(target: Target) -> bool:

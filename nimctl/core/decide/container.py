@@ -10,11 +10,13 @@ from nimctl.core.decide.contained import (
     Shared,
     engine_of,
     has_built_engine,
+    keeping_kernels,
+    kernel_cache,
     options_file,
     options_text,
     serving,
 )
-from nimctl.core.decide.engine_use import engine_use
+from nimctl.core.decide.engine_use import EngineUse, engine_use, ready_use
 from nimctl.core.decide.fetch import check_room, prepare
 from nimctl.core.decide.replicas import Slot, needs_router, router_steps, slots
 from nimctl.core.decide.serving import (
@@ -25,6 +27,7 @@ from nimctl.core.decide.serving import (
     deadline_s,
     describe_server,
     key_notes,
+    readiness,
     request_labels,
     server_name,
     url_at,
@@ -36,12 +39,10 @@ from nimctl.core.machine import ContainerEngine
 from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step, Write
 from nimctl.core.requests import IN_CONTAINERS, ServeRequest
 from nimctl.core.router import ROUTER
-from nimctl.core.servers import Readiness, Server
+from nimctl.core.servers import Server
 from nimctl.core.serving import BACKENDS, container, with_labels
 from nimctl.core.value import Value
 
-# Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
-_TALKING = ("llm", "vlm", "safety")
 _START_S = 120.0
 _PATIENCE = 4
 
@@ -111,7 +112,7 @@ def prepared(
     pull = tuple(_pull(request, image, engine, around))
     if target.artifact.files:
         check_room(target, around)
-    use = engine_use(target, around, image, request.capacity) if has_built_engine(target) else None
+    use = _use(request, target, around, image)
     if use is not None:
         build, note = use.steps, use.note
     else:
@@ -133,6 +134,16 @@ def prepared(
             *adapters.notes,
         ),
     )
+
+
+def _use(
+    request: ServeRequest, target: Target, around: Surroundings, image: str
+) -> EngineUse | None:
+    if has_built_engine(target):
+        return engine_use(target, around, image, request.capacity)
+    if target.candidate.profile.runtime == "pytorch":
+        return ready_use(target, around, image, request.capacity)
+    return None
 
 
 def _check_machine(target: Target, around: Surroundings) -> ContainerEngine:
@@ -172,12 +183,15 @@ def _launch(
         health_path=nim.health_path if nim else backend.health_path,
         metrics_path=backend.metrics_path,
     )
+    spec = with_labels(container(asked), request_labels(request) if shared.group else {})
+    cache = kernel_cache(target, around, slot, shared, spec)
     return LaunchContainer(
         server=msgspec.structs.replace(server, group=shared.group),
-        container=with_labels(container(asked), request_labels(request) if shared.group else {}),
+        container=keeping_kernels(spec, cache, around),
         detach=request.detach,
         generate_api_key=shared.keys.generate,
         registry_key_file=asked.key_file,
+        cache=cache,
     )
 
 
@@ -188,7 +202,7 @@ def _await(request: ServeRequest, target: Target, launch: LaunchContainer) -> Aw
         timeout_s=timeout_s,
         # What the user allows is all there is; what nimctl reckons, a slow disk may exceed.
         limit_s=None if request.timeout_s else timeout_s * _PATIENCE,
-        until=_readiness(request, target),
+        until=readiness(request, target),
     )
 
 
@@ -279,12 +293,6 @@ def _check_devices(target: Target, engine: ContainerEngine) -> None:
         cause="it has neither the NVIDIA runtime nor CDI devices",
         hint="sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
     )
-
-
-def _readiness(request: ServeRequest, target: Target) -> Readiness:
-    if request.wait is not None:
-        return request.wait
-    return "token" if target.family in _TALKING else "ready"
 
 
 def _start_s(target: Target) -> float:

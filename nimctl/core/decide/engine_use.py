@@ -1,13 +1,20 @@
 """How a server of TensorRT-LLM comes by its engine."""
 
+from collections.abc import Iterable
+
+import msgspec
+
 from nimctl.core.decide.target import Surroundings, Target, directory
 from nimctl.core.decide.trtllm import build_step, checks, draw, strategy_note, usable_engine
+from nimctl.core.engine import Engine, EngineRecipe
+from nimctl.core.engine_check import stands_for
 from nimctl.core.layout import engine_directory
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Attach, Step
 from nimctl.core.trtllm.limits import LimitsWish
 from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.trtllm.quantise import CHECKPOINT
+from nimctl.core.trtllm.releases import is_built_by
 from nimctl.core.trtllm.serve_options import OPTIONS_FILE
 from nimctl.core.trtllm.subject import BuildOptions
 from nimctl.core.value import Value
@@ -20,8 +27,8 @@ class EngineUse(Value):
     served, with `options` for `--extra_llm_api_options`.
     """
 
-    steps: tuple[Step, ...]
-    note: str
+    steps: tuple[Step, ...] = ()
+    note: str = ""
     engine: str | None = None
     checkpoint: str | None = None
     options: str | None = None
@@ -48,7 +55,12 @@ def engine_use(
     inside = laid_out / engine_directory(recipe.backend)
     # The image is the server's own, which is brought before anything else.
     build = () if engine else (build_step(drawing, around),)
-    attach = Attach(reference=target.artifact.reference, directory=str(laid_out), recipe=recipe)
+    attach = Attach(
+        reference=target.artifact.reference,
+        directory=str(laid_out),
+        recipe=recipe,
+        engine=str(around.layout.engine(engine.key)) if engine else None,
+    )
     if engine is None:
         # What stands against the build is said before the first byte.
         checks(drawing, around)
@@ -57,10 +69,60 @@ def engine_use(
     )
     if recipe.strategy != "pytorch":
         return EngineUse(steps=(*build, attach), note=note, engine=str(inside))
-    quantised = any(step.phase == "quantise" for step in drawing.design.job.commands)
+    outputs = [file.path for file in engine.files] if engine else drawing.design.job.outputs
+    served = checkpoint_use(target, around, recipe, outputs)
+    return msgspec.structs.replace(served, steps=(*build, attach), note=note)
+
+
+def checkpoint_use(
+    target: Target,
+    around: Surroundings,
+    recipe: EngineRecipe,
+    outputs: Iterable[str],
+) -> EngineUse:
+    """How a checkpoint is served with what was built for it, once that is attached."""
+    laid_out = directory(target, around.layout)
+    inside = laid_out / engine_directory(recipe.backend)
+    quantised = f"{CHECKPOINT}/config.json" in outputs
     return EngineUse(
-        steps=(*build, attach),
-        note=note,
         checkpoint=str(inside / CHECKPOINT if quantised else laid_out),
-        options=drawing.design.job.extra[OPTIONS_FILE],
+        options=recipe.flags[OPTIONS_FILE],
+    )
+
+
+def ready_use(
+    target: Target, around: Surroundings, image: str, capacity: CapacityWish = ANY_CAPACITY
+) -> EngineUse | None:
+    """How a checkpoint that needs no build is served with options that were built for it.
+
+    None when the store has none for these GPUs and this image: it is served without.
+    """
+    facts = around.building or BuilderFacts()
+    found = (one for one in facts.engines if _suits(one, target, image, capacity))
+    engine = next(found, None)
+    if engine is None:
+        return None
+    attach = Attach(
+        reference=target.artifact.reference,
+        directory=str(directory(target, around.layout)),
+        recipe=engine.recipe,
+        engine=str(around.layout.engine(engine.key)),
+    )
+    note = f"profile {target.candidate.profile.name}: with the options of {engine.key[:12]}"
+    outputs = [file.path for file in engine.files]
+    served = checkpoint_use(target, around, engine.recipe, outputs)
+    return msgspec.structs.replace(served, steps=(attach,), note=note)
+
+
+def _suits(engine: Engine, target: Target, image: str, capacity: CapacityWish) -> bool:
+    recipe, gpus = engine.recipe, target.candidate.gpus
+    asked = {"max_seq_len": capacity.max_model_len, "max_batch_size": capacity.max_num_seqs}
+    return (
+        recipe.strategy == "pytorch"
+        and engine.model_digest == target.artifact.digest
+        and stands_for(recipe, target.candidate.profile)
+        and (recipe.gpu, recipe.compute_capability)
+        in [(gpu.key or gpu.name, gpu.compute_capability) for gpu in gpus[:1]]
+        and all(recipe.limits[name] >= (least or 0) for name, least in asked.items())
+        and is_built_by(recipe.builder, image)
     )

@@ -10,11 +10,13 @@ from nimctl.core.errors import HardwareError, UsageError
 from nimctl.core.profile import Candidate, Fit
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import ServeRequest
-from nimctl.core.servers import REQUEST_LABEL, Server
+from nimctl.core.servers import REQUEST_LABEL, Readiness, Server
 from nimctl.core.value import Value
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
+_TALKING = ("llm", "vlm", "safety")
 _READY_FLOOR_S = 60.0
 _SLOWEST_LOAD_BYTES_PER_S = 50e6
 
@@ -112,6 +114,13 @@ def url_at(address: str, port: int, *, tls: bool) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104
     scheme = "https" if tls else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def readiness(request: ServeRequest, target: Target) -> Readiness:
+    """What counts as ready."""
+    if request.wait is not None:
+        return request.wait
+    return "token" if target.family in _TALKING else "ready"
 
 
 def deadline_s(request: ServeRequest, target: Target, *, start_s: float = 0.0) -> float:

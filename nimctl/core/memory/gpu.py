@@ -47,6 +47,7 @@ _WIDE_BYTES = 2
 # trtllm-bench forces an fp8 KV cache for these (tensorrt_llm/bench/build/build.py); vLLM and SGLang
 # keep the model's 16 bits unless told otherwise (`--kv-cache-dtype auto`).
 _FP8_KV_PRECISIONS = ("fp8", "nvfp4", "w4a8_awq")
+_NARROW_KV_CACHES = ("fp8", "int8")
 _BLOCK_TOKENS = 32
 # vLLM's hybrid KV cache manager, see `kv_cost`. TensorRT-LLM has `max_attention_window` for it, by
 # default None (https://nvidia.github.io/TensorRT-LLM/llm-api/reference/KvCacheConfig.html), and
@@ -63,16 +64,23 @@ KV_PERCENT_WITH_DISPLAY = 85
 
 
 class GpuShare(Value):
-    """How a model is divided over GPUs, and in how many bits."""
+    """How a model is divided over GPUs, and in how many bits.
+
+    `kv_cache` is the type of the KV cache where one was asked for; `auto` is the model's own 16
+    bits. None leaves it to the backend.
+    """
 
     backend: str
     precision: str | None
     tp: int = 1
     pp: int = 1
+    kv_cache: str | None = None
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of one element of the KV cache."""
+        if self.kv_cache is not None:
+            return 1 if self.kv_cache in _NARROW_KV_CACHES else 2
         fp8 = self.backend == "tensorrt_llm" and self.precision in _FP8_KV_PRECISIONS
         return 1 if fp8 else 2
 

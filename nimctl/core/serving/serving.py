@@ -32,9 +32,9 @@ class Serving(Value):
 
     `model` is the name that clients ask for. Paths are on the host: `checkpoint` is the directory
     of the model store, `engine` that of a TensorRT-LLM engine or the GGUF file, `cache` NIM's
-    cache, `options_file` TensorRT-LLM's YAML, `warm_cache` what its kernels are kept in. `key_file`
-    holds the registry key for a container that `downloads` its own model. `nim_profile` is the id
-    that a NIM is pinned to. It answers on `address`:`port`.
+    cache, `options_file` TensorRT-LLM's YAML. `key_file` holds the registry key for a container
+    that `downloads` its own model. `nim_profile` is the id that a NIM is pinned to. It answers on
+    `address`:`port`.
     """
 
     name: str
@@ -47,7 +47,6 @@ class Serving(Value):
     engine: str | None = None
     cache: str | None = None
     options_file: str | None = None
-    warm_cache: str | None = None
     downloads: bool = False
     key_file: str | None = None
     api_key_file: str | None = None

@@ -8,12 +8,10 @@ tests/unittest/api_stability/references/trtllm_serve_cli.yaml.
 import json
 from collections.abc import Iterator, Sequence
 
-from nimctl.core.containers import Mount
 from nimctl.core.errors import UsageError
 from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.serving.part import GPU_ULIMITS, QUIET, USER, Part, mounted
 from nimctl.core.serving.serving import ADAPTERS, ENGINES, MODELS, OPTIONS_FILE, Adapter, Serving
-from nimctl.core.trtllm.serve_options import CACHE, cache_environment
 
 # TensorRT-LLM's default leaves 10 % of the free memory.
 _KV_FRACTION = "0.9"
@@ -38,26 +36,15 @@ def part(serving: Serving) -> Part:
     return Part(
         entrypoint=("trtllm-serve",),
         command=(model, *_flags(serving, checkpoint)),
-        environment={
-            **USER,
-            **QUIET,
-            "TRTLLM_NO_USAGE_STATS": "1",
-            **(cache_environment() if serving.warm_cache else {}),
-        },
-        mounts=tuple(_mounts(serving, checkpoint, engine)),
+        environment={**USER, **QUIET, "TRTLLM_NO_USAGE_STATS": "1"},
+        mounts=mounted(
+            (serving.checkpoint, checkpoint),
+            (serving.engine, engine),
+            (serving.options_file, OPTIONS_FILE),
+        ),
         ipc="host",
         ulimits=GPU_ULIMITS,
     )
-
-
-def _mounts(serving: Serving, checkpoint: str, engine: str) -> Iterator[Mount]:
-    yield from mounted(
-        (serving.checkpoint, checkpoint),
-        (serving.engine, engine),
-        (serving.options_file, OPTIONS_FILE),
-    )
-    if serving.warm_cache:
-        yield Mount(source=serving.warm_cache, target=CACHE, read_only=False)
 
 
 def lora_options(adapters: Sequence[Adapter]) -> str:

@@ -51,8 +51,8 @@ def design(subject: Subject, options: BuildOptions, shop: Workshop) -> Design:
         HardwareError: The engine would not fit the GPUs.
     """
     choice = _choose(subject, options)
-    limits = _limits(subject, options)
     kv_cache = kv_cache_of(subject, options.kv_cache)
+    limits = _limits(subject, options, kv_cache)
     if choice.strategy == "pytorch":
         job, flags = _checkpoint(subject, options, shop, limits, kv_cache)
     else:
@@ -87,10 +87,14 @@ def _choose(subject: Subject, options: BuildOptions) -> Choice:
     )
 
 
-def _limits(subject: Subject, options: BuildOptions) -> EngineLimits:
+def _limits(subject: Subject, options: BuildOptions, kv_cache: KvCache) -> EngineLimits:
     profile = subject.profile
     share = GpuShare(
-        backend=profile.backend, precision=profile.precision, tp=profile.tp, pp=profile.pp
+        backend=profile.backend,
+        precision=profile.precision,
+        tp=profile.tp,
+        pp=profile.pp,
+        kv_cache=kv_cache,
     )
     return limits_for(
         options.limits, subject.architecture, share, subject.memory_bytes, profile.target

@@ -73,7 +73,7 @@ def limits_for(
         if need is None or need.grade is not Grade.NO_FIT:
             return limits
     raise HardwareError(
-        f"an engine in {share.precision} for {first.max_seq_len} tokens does not fit a GPU of "
+        f"an engine in {share.precision} for {limits.max_seq_len} tokens does not fit a GPU of "
         f"{memory_bytes / _GIB:.1f} GiB",
         cause=f"with tp{share.tp} and pp{share.pp} the weights alone take "
         f"{need.weights_bytes / _GIB:.1f} GiB of each"

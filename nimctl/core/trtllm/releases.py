@@ -104,6 +104,14 @@ def builder_name(image: str) -> str:
     return image
 
 
+def is_built_by(builder: str, image: str) -> bool:
+    """Whether an image is what an engine key calls its builder."""
+    try:
+        return builder_name(image) == builder
+    except UsageError:
+        return False  # a tag that is no version says nothing
+
+
 def installed_name(version: str) -> str:
     """The builder of a release, wherever it runs."""
     return f"tensorrt_llm {version}"

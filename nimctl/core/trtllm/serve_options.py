@@ -1,10 +1,9 @@
-"""What the PyTorch backend is served with on one kind of GPU: options file and warm caches.
+"""The options file that the PyTorch backend is served with on one kind of GPU.
 
 The keys are those of NVIDIA/TensorRT-LLM, examples/configs/curated/llama-3.3-70b.yaml at 25a0210a;
 the file is for `trtllm-serve --extra_llm_api_options`, and wins over the command line.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -12,10 +11,8 @@ from typing import TypeAlias
 from nimctl.core.memory.gpu import KV_PERCENT, KV_PERCENT_WITH_DISPLAY
 from nimctl.core.trtllm.limits import EngineLimits
 from nimctl.core.trtllm.subject import KvCache, Subject
-from nimctl.core.value import canonical_json
 
 OPTIONS_FILE = "llm-options.yaml"
-CACHE = "/cache"
 
 Options: TypeAlias = Mapping[str, "int | float | str | bool | Options"]
 
@@ -48,30 +45,3 @@ def merged(*texts: str | None) -> str:
     for text in texts:
         options.update(json.loads(text) if text else {})
     return json.dumps(options, indent=2) + "\n" if options else ""
-
-
-def cache_key(
-    image_digest: str, gpu: str, compute_capability: str, model_digest: str, configuration: str
-) -> str:
-    """What warm caches may be reused under.
-
-    TensorRT-LLM's autotuner stores version and device in its file and checks neither when it loads
-    it (NVIDIA/TensorRT-LLM#17664), so that all of it has to be in the name.
-    """
-    depends = [image_digest, gpu, compute_capability, model_digest, configuration]
-    return hashlib.sha256(canonical_json(depends)).hexdigest()
-
-
-def cache_environment() -> dict[str, str]:
-    """Variables that make a server keep its caches under CACHE.
-
-    The autotuner's file has the rank appended and is off unless named (NVIDIA/TensorRT-LLM#7738);
-    the others are where FlashInfer, PyTorch and Triton compile kernels to.
-    """
-    return {
-        "TLLM_AUTOTUNER_CACHE_PATH": f"{CACHE}/autotuner.json",
-        "FLASHINFER_WORKSPACE_BASE": CACHE,
-        "TORCH_EXTENSIONS_DIR": f"{CACHE}/torch_extensions",
-        "TRITON_CACHE_DIR": f"{CACHE}/triton",
-        "XDG_CACHE_HOME": f"{CACHE}/xdg",
-    }

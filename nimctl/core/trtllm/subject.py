@@ -33,7 +33,8 @@ class Calibration(Value):
 class BuildOptions(Value):
     """What was asked of a build; None leaves it to nimctl.
 
-    `settings` are flags of the builder's own commands.
+    `settings` are flags of the builder's own commands. `warm_up` has what is served without an
+    engine started once.
     """
 
     strategy: Strategy | None = None
@@ -45,6 +46,7 @@ class BuildOptions(Value):
     pp: int | None = None
     calibration: Calibration | None = None
     settings: dict[str, str] = {}
+    warm_up: bool = True
 
 
 NO_OPTIONS = BuildOptions()

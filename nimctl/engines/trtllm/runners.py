@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import msgspec
-
+from nimctl.attended import attended
 from nimctl.core.containers import ContainerSpec
-from nimctl.core.errors import BuildError, LimitRefusedError
+from nimctl.core.errors import BuildError
 from nimctl.core.ports import Containers
 from nimctl.core.trtllm.job import (
     BESIDE,
@@ -23,7 +22,7 @@ from nimctl.core.trtllm.job import (
     calibration_name,
 )
 from nimctl.core.trtllm.pipeline import Command
-from nimctl.engines.trtllm.attended import attended
+from nimctl.ulimits import Ulimits
 
 _GRACE_S = 10.0
 # Only a container's home is nimctl's to choose.
@@ -65,6 +64,7 @@ class ContainerRunner:
 
     def __init__(self, containers: Containers) -> None:
         self._containers = containers
+        self._ulimits = Ulimits()
 
     def run(
         self, job: EngineJob, command: Command, site: Site, on_line: Callable[[str], None]
@@ -90,12 +90,8 @@ class ContainerRunner:
             )
 
     def _run(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Ended:
-        try:
-            state = self._containers.run(spec, on_line)
-        except LimitRefusedError as error:
-            # Builds work with the engine's own limits; they lock less memory for transfers.
-            on_line(f"nimctl: without {', '.join(spec.ulimits)}: {error.cause}")
-            state = self._containers.run(msgspec.structs.replace(spec, ulimits={}), on_line)
+        # Builds work with the engine's own limits; they lock less memory for transfers.
+        state = self._ulimits.allowed(spec, lambda one: self._containers.run(one, on_line), on_line)
         return Ended(state.exit_code, state.oom_killed)
 
     def image_digest(self, job: EngineJob) -> str | None:

@@ -9,10 +9,11 @@ from trtllm_subjects import CALIBRATION, LLAMA, SHOP, subject
 from nimctl.core.engine_check import differences
 from nimctl.core.errors import HardwareError, UnsupportedModelError, UsageError
 from nimctl.core.trtllm.design import Design, design
+from nimctl.core.trtllm.kernel_cache import KernelCache
 from nimctl.core.trtllm.limits import LimitsWish
 from nimctl.core.trtllm.releases import BUILDER_IMAGE
-from nimctl.core.trtllm.serve_options import cache_key, merged
-from nimctl.core.trtllm.subject import BuildOptions, Form, Subject
+from nimctl.core.trtllm.serve_options import merged
+from nimctl.core.trtllm.subject import BuildOptions, Form, KvCache, Subject
 
 CALIBRATED = BuildOptions(calibration=CALIBRATION)
 
@@ -106,6 +107,21 @@ def test_limits_shrink_until_the_engine_fits() -> None:
     tight = design(subject("bf16", gpu="l4"), BuildOptions(), SHOP).recipe.limits
     assert tight["max_batch_size"] <= roomy["max_batch_size"]
     assert tight["max_seq_len"] == 8192
+
+
+@pytest.mark.parametrize("narrow", ["fp8", "int8"])
+def test_a_narrower_kv_cache_holds_longer_requests(narrow: KvCache) -> None:
+    # 15 GiB of weights in 22 GiB: the rest holds 65,536 tokens in 8 bits, and not in 16.
+    def limits(kv_cache: KvCache | None) -> dict[str, int]:
+        wish = LimitsWish(max_seq_len=65_536)
+        options = BuildOptions(kv_cache=kv_cache, calibration=CALIBRATION, limits=wish)
+        return design(subject("bf16", gpu="l4"), options, SHOP).recipe.limits
+
+    assert limits(narrow)["max_seq_len"] == 65_536
+    wide: KvCache | None
+    for wide in (None, "auto"):
+        with pytest.raises(HardwareError, match="for 65536 tokens does not fit"):
+            limits(wide)
 
 
 def test_what_does_not_fit_in_any_size_is_refused() -> None:
@@ -295,9 +311,20 @@ def test_pytorch_has_no_int8_kv_cache() -> None:
 def test_options_files_are_joined_and_caches_keyed_by_all_they_depend_on() -> None:
     assert json.loads(merged('{"a": 1, "b": 1}', None, '{"b": 2}')) == {"a": 1, "b": 2}
     assert merged(None, None) == ""
-    usual = ("sha256:1", "h100_sxm", "9.0", "m", "{}")
-    others = [(*usual[:n], "other", *usual[n + 1 :]) for n in range(len(usual))]
-    assert len({cache_key(*one) for one in (usual, *others)}) == 6
+    usual = KernelCache(
+        reference="hf://a/b",
+        image="sha256:1",
+        model="m",
+        gpu="h100_sxm",
+        compute_capability="9.0",
+        configuration="{}",
+        indices=(0,),
+    )
+    fields = ("image", "model", "gpu", "compute_capability", "configuration")
+    others = [msgspec.structs.replace(usual, **{name: "other"}) for name in fields]
+    assert len({one.known_key for one in (usual, *others)}) == 6
+    assert msgspec.structs.replace(usual, indices=(1,)).known_key == usual.known_key
+    assert msgspec.structs.replace(usual, image=None).known_key is None
 
 
 def test_pytorch_has_no_flags_to_set() -> None:

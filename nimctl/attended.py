@@ -40,7 +40,7 @@ class _Worker(Generic[Result]):
         # An interrupted Thread.join() takes a thread that runs for one that has ended:
         # https://github.com/python/cpython/issues/90882
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nimctl-build", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="nimctl-attended", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
