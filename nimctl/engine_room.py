@@ -54,6 +54,8 @@ def remove_engines(engines: Iterable[Engine], tools: Tools) -> EnginesRemoved:
         # The links have to go too, or the disk stays as full as it was.
         tools.models.detach(tools.engines.path(engine.key))
         tools.engines.remove(engine.key)
+        if engine.warm_up:
+            tools.kernels.remove(engine.warm_up)
         keys.append(engine.key)
         freed += engine.size
     return EnginesRemoved(engines=tuple(keys), bytes_freed=freed)

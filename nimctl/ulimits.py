@@ -12,7 +12,7 @@ from nimctl.core.errors import LimitRefusedError
 Result = TypeVar("Result")
 
 # runc names a limit by its number (include/uapi/asm-generic/resource.h), crun by its name.
-_NAMES = {"3": "stack", "8": "memlock"}
+_NAMES = {"3": "stack", "7": "nofile", "8": "memlock"}
 _NAMED = re.compile(r"rlimit type (?P<number>\d+)|RLIMIT_(?P<name>[A-Z]+)")
 
 

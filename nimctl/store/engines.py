@@ -144,6 +144,8 @@ class EngineStore:
                 with held(self._layout.lock(f"engine-{engine.key}")):
                     if self.find(engine.key):
                         return engine, False
+                    # What was warm elsewhere is not warm here.
+                    engine = msgspec.structs.replace(engine, warm_up=None)
                     self._publish(engine, staged)
                 return engine, True
 

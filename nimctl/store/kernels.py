@@ -54,6 +54,12 @@ class KernelStore:
         """Note that a directory is warm."""
         documents.write(_mark(Path(found.cache)), found)
 
+    def remove(self, found: WarmedUp) -> None:
+        """Remove what a warm-up filled, and the copies for other GPUs."""
+        directory = Path(found.cache).parent
+        if directory.parent == self._layout.kernels("", ()).parent:
+            shutil.rmtree(directory, ignore_errors=True)
+
     def _warm(self, key: str) -> Path | None:
         marks = sorted(self._layout.kernels(key, ()).parent.glob("gpu*.json"))
         return next((mark.with_suffix("") for mark in marks if mark.with_suffix("").is_dir()), None)

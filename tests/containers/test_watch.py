@@ -1,6 +1,7 @@
 """Servers in containers that start well or badly, seen from who waits for them."""
 
 import gc
+import json
 import subprocess
 import threading
 import time
@@ -21,7 +22,7 @@ from nimctl.core.errors import (
     ServerDiedError,
     UsageError,
 )
-from nimctl.core.events import Reached
+from nimctl.core.events import Noted, Reached
 from nimctl.core.plan import Await
 from nimctl.core.servers import Server
 from nimctl.serving.docker.endpoints import Endpoint
@@ -235,6 +236,23 @@ def test_a_port_that_is_taken_leaves_no_container(starting: Starting) -> None:
     with pytest.raises(UsageError, match="port is taken"):
         starting.launch(ports=(PublishedPort(container=8000, host=port),))
     assert list(starting.servers.running()) == [first.name]
+
+
+def test_a_limit_that_the_engine_may_not_lift_is_left_out_and_that_is_said_once(
+    starting: Starting,
+) -> None:
+    # Beyond the kernel's own bound, which no engine may lift.
+    bound = int(Path("/proc/sys/fs/nr_open").read_text())
+    servers = [
+        starting.launch(ulimits={"nofile": bound + 1, "stack": 1048576}, name=f"{RUN}-limit-{one}")
+        for one in range(2)
+    ]
+    for server in servers:
+        starting.wait(server)
+        limits = docker("inspect", "--format", "{{json .HostConfig.Ulimits}}", server.name)
+        assert [one["Name"] for one in json.loads(limits)] == ["stack"]
+    (said,) = [event.message for event in starting.events if isinstance(event, Noted)]
+    assert said.startswith(f"WARNING: {RUN}-limit-0 runs without the ulimit nofile: ")
 
 
 def test_a_name_that_runs_is_refused_and_one_that_has_ended_gives_way(starting: Starting) -> None:

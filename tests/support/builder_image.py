@@ -1,4 +1,4 @@
-"""TensorRT-LLM's builders as shell scripts in a busybox image, made offline.
+"""TensorRT-LLM's builders and its server as shell scripts in a busybox image, made offline.
 
 They take what the real ones take: each flag and value is checked against the recorded flags, those
 of nimctl's own program against its parser, and refused as argparse refuses it. What they do is
@@ -11,6 +11,10 @@ written in a file of the checkpoint that they get, `stand-in.txt`, one word:
     killed     it is killed, as by the kernel when memory runs out
     nothing    it ends well and writes nothing
     slow       half a second a command
+    serve-die  the server runs out of GPU memory while it starts
+    serve-hang the server never gets ready
+
+The server writes into its caches what it would compile, unless that is there.
 """
 
 import io
@@ -21,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stand_in_image import add_file, add_link, busybox
+from stand_in_image import ANSWER, add_file, add_link, busybox
 
 from nimctl.engines.trtllm.programs import quantise_checkpoint
 
@@ -30,6 +34,8 @@ TOOLS = {
     "trtllm-build": "trtllm-build",
     "convert_checkpoint.py": "convert_checkpoint.llama",
     "quantize.py": "quantize.py",
+    # It has the names that every release knows.
+    "trtllm-serve": "trtllm-serve@1.1",
 }
 PYTHON = r"""#!/bin/sh
 script=$1; shift
@@ -41,17 +47,8 @@ exec /stand-in/run "$(basename "$script")" "$@"
 BUILD = r"""#!/bin/sh
 exec /stand-in/run trtllm-build "$@"
 """
-RUN = r"""#!/bin/sh
-tool=$1; shift
-say() { echo "[TRT-LLM] [I] $*"; }
+ARGUMENTS = r"""say() { echo "[TRT-LLM] [I] $*"; }
 refuse() { echo "usage: $tool [-h]"; echo "$tool: error: $*"; exit 2; }
-
-# What the container is allowed to do.
-echo "user $(id -u):$(id -g)"
-echo "network $(grep -o '^ *[a-z0-9]*:' /proc/net/dev | tr -d ' :' | paste -s -d,)"
-touch /checkpoint/x 2>/dev/null && echo "the checkpoint is writable"
-touch "$HOME/x" || refuse "no home"
-env | grep -iE 'key|token|secret' | sed 's/^/secret /'
 
 # The arguments, against the recorded flags.
 [ -f "/stand-in/flags/$tool" ] || refuse "no such program"
@@ -70,6 +67,18 @@ while [ $# -gt 0 ]; do
   fi
   eval "$name=\$2"; shift 2
 done
+"""
+RUN = r"""#!/bin/sh
+tool=$1; shift
+
+# What the container is allowed to do.
+echo "user $(id -u):$(id -g)"
+echo "network $(grep -o '^ *[a-z0-9]*:' /proc/net/dev | tr -d ' :' | paste -s -d,)"
+touch /checkpoint/x 2>/dev/null && echo "the checkpoint is writable"
+touch "$HOME/x" || { echo "no home"; exit 2; }
+env | grep -iE 'key|token|secret' | sed 's/^/secret /'
+
+. /stand-in/arguments
 
 mode=$(cat /checkpoint/stand-in.txt 2>/dev/null)
 [ "$mode" = slow ] && sleep 0.5
@@ -110,6 +119,7 @@ case "$tool" in
     echo "Quantization done. Total time used: 0.10 s."
     mkdir -p "$output"
     cp "$checkpoint/config.json" "$checkpoint/tokenizer.json" "$output"
+    cp "$checkpoint/stand-in.txt" "$output" 2>/dev/null
     echo "{\"quantization\": {\"quant_algo\": \"$format\", \"kv\": \"$kv_cache\"}}" \
       >"$output/hf_quant_config.json"
     echo weights >"$output/model.safetensors"
@@ -134,6 +144,30 @@ case "$tool" in
     done
     echo "Total time of converting checkpoints: 00:00:01" ;;
 esac
+"""
+# What it compiles when there is nothing in its caches, and what it says when there is.
+SERVE = r"""#!/bin/sh
+trap 'echo stopping; exit 0' TERM
+model=$1; shift
+tool=trtllm-serve
+. /stand-in/arguments
+[ -f "$model/config.json" ] || refuse "no checkpoint in $model"
+[ -s "$extra_llm_api_options" ] || refuse "no options in $extra_llm_api_options"
+touch "$model/x" 2>/dev/null && echo "the checkpoint is writable"
+case "$(cat "$model/stand-in.txt" 2>/dev/null)" in
+  serve-die) say "Autotuning process starts"
+    echo "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.96 GiB."; exit 1 ;;
+  serve-hang) say "Autotuning process starts"; while :; do sleep 0.1; done ;;
+esac
+for file in "$TLLM_AUTOTUNER_CACHE_PATH" "$TRITON_CACHE_DIR/kernel"; do
+  mkdir -p "$(dirname "$file")"
+  if [ -s "$file" ]; then say "found $file"; else
+    echo "compiled on $(hostname)" >"$file" || exit 1
+    say "compiled $file"
+  fi
+done
+nc -ll -p "$port" -e /bin/answer &
+while kill -0 $!; do sleep 0.05; done
 """
 
 
@@ -171,6 +205,9 @@ def _root() -> bytes:
                 add_link(tar, f"bin/{applet}", "busybox")
         add_file(tar, "bin/python3", PYTHON.encode(), mode=0o755)
         add_file(tar, "bin/trtllm-build", BUILD.encode(), mode=0o755)
+        add_file(tar, "bin/trtllm-serve", SERVE.encode(), mode=0o755)
+        add_file(tar, "bin/answer", ANSWER.encode(), mode=0o755)
+        add_file(tar, "stand-in/arguments", ARGUMENTS.encode())
         add_file(tar, "stand-in/run", RUN.encode(), mode=0o755)
         for tool, name in TOOLS.items():
             add_file(tar, f"stand-in/flags/{tool}", flag_rows(record[name]))

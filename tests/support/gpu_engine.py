@@ -12,6 +12,8 @@ from pathlib import Path
 
 HOOK = "nvidia-container-runtime-hook"
 _PATIENCE_S = 60.0
+# A new network namespace has a loopback that is down, where ports are published on.
+_WITH_LOOPBACK = ("sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
 class GpuEngine:
@@ -27,6 +29,12 @@ class GpuEngine:
     def environment(self) -> dict[str, str]:
         """What to add to a client's environment."""
         return {"DOCKER_HOST": self.url}
+
+    @property
+    def network(self) -> tuple[str, ...]:
+        """What a command begins with that is to reach the ports that containers publish."""
+        assert self._process is not None
+        return ("nsenter", f"--net=/proc/{self._process.pid}/ns/net")
 
     def restart(self) -> None:
         """Stop it and start it again, with the containers that it keeps."""
@@ -51,7 +59,8 @@ class GpuEngine:
                 [
                     # Without a bridge of its own it removes the machine's docker0, which other
                     # engines' containers are on: so it gets a network where there is none.
-                    *("unshare", "--net", "env", f"PATH={path}", daemon, "--host", self.url),
+                    *("unshare", "--net", "env", f"PATH={path}", *_WITH_LOOPBACK),
+                    *(daemon, "--host", self.url),
                     *("--data-root", str(self._directory / "data")),
                     *("--exec-root", str(self._directory / "exec")),
                     *("--pidfile", str(self._directory / "pid")),

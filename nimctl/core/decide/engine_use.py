@@ -50,6 +50,9 @@ def engine_use(
     drawing = draw(target, options, around)
     facts = around.building or BuilderFacts()
     engine = usable_engine(drawing, facts.engines)
+    if engine is None and (ready := ready_use(target, around, image, capacity)):
+        # Somebody asked for that strategy: what is here is served before anything is built.
+        return ready
     recipe = engine.recipe if engine else drawing.design.recipe
     laid_out = directory(target, around.layout)
     inside = laid_out / engine_directory(recipe.backend)
@@ -93,9 +96,9 @@ def checkpoint_use(
 def ready_use(
     target: Target, around: Surroundings, image: str, capacity: CapacityWish = ANY_CAPACITY
 ) -> EngineUse | None:
-    """How a checkpoint that needs no build is served with options that were built for it.
+    """How a checkpoint is served by PyTorch with what the store has for these GPUs and this image.
 
-    None when the store has none for these GPUs and this image: it is served without.
+    None when it has nothing.
     """
     facts = around.building or BuilderFacts()
     found = (one for one in facts.engines if _suits(one, target, image, capacity))
@@ -108,7 +111,7 @@ def ready_use(
         recipe=engine.recipe,
         engine=str(around.layout.engine(engine.key)),
     )
-    note = f"profile {target.candidate.profile.name}: with the options of {engine.key[:12]}"
+    note = f"profile {target.candidate.profile.name}: what {engine.key[:12]} has is in the store"
     outputs = [file.path for file in engine.files]
     served = checkpoint_use(target, around, engine.recipe, outputs)
     return msgspec.structs.replace(served, steps=(attach,), note=note)
