@@ -6,7 +6,7 @@ import msgspec
 
 from nimctl.core.engine import Engine, WarmedUp
 from nimctl.core.errors import NimctlError, NotFoundError
-from nimctl.core.events import Emit, Finished, Noted, Started
+from nimctl.core.events import Emit, Finished, Noted, Reached, Started
 from nimctl.core.plan import LaunchContainer, WarmUp
 from nimctl.core.refs import ModelRef
 from nimctl.core.trtllm.kernel_cache import cache_of, with_cache
@@ -48,6 +48,7 @@ def _fill(
     step: WarmUp, launch: LaunchContainer, engine: Engine, tools: Tools, emit: Emit
 ) -> WarmedUp:
     emit(Started(task="ready", title=f"warming up {launch.server.model}"))
+    emit(Reached(task="ready", stage=f"starting {launch.server.name}"))
     log = tools.layout.build_log(engine.key)
     failure = tools.first_start.run(launch, step.ready, log, emit)
     found = WarmedUp(
@@ -61,7 +62,8 @@ def _fill(
         emit(Noted(message=_words(failure, engine)))
     else:
         tools.kernels.keep(found)
-        emit(Finished(task="ready", note="its kernels are kept"))
+        emit(Reached(task="ready", stage=f"what it compiled is in {found.cache}"))
+        emit(Finished(task="ready"))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gpu_engine import GpuEngine
 from ngc import Ngc
 
 ROOT = Path(__file__).parent.parent
@@ -40,8 +41,17 @@ def write_named_files(document: Path, home: Path) -> None:
         path.write_text(text)
 
 
-def run_as_written(document: str, least: int, environ: dict[str, str], directory: Path) -> None:
-    """Run a document's consoles in a directory, and compare what they print."""
+def run_as_written(
+    document: str,
+    least: int,
+    environ: dict[str, str],
+    directory: Path,
+    within: tuple[str, ...] = (),
+) -> None:
+    """Run a document's consoles in a directory, and compare what they print.
+
+    `within` is what each command begins with.
+    """
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
     write_named_files(ROOT / document, Path(environ["HOME"]))
     steps = list(consoles(ROOT / document))
@@ -49,7 +59,7 @@ def run_as_written(document: str, least: int, environ: dict[str, str], directory
     try:
         for command, shown in steps:
             done = subprocess.run(
-                ["bash", "-c", command],
+                [*within, "bash", "-c", command],
                 cwd=directory,
                 env=environ,
                 stdout=subprocess.PIPE,
@@ -109,9 +119,9 @@ def test_the_how_to_of_nim_manifests_runs_as_written_with_a_stand_in_for_ngc(
 
 
 def test_the_how_to_of_engines_runs_as_written_with_a_stand_in_for_the_builder(
-    machine: dict[str, str], tmp_path: Path
+    machine: dict[str, str], gpu_engine: GpuEngine, tmp_path: Path
 ) -> None:
-    run_as_written("docs/how-to/build-an-engine.md", 14, machine, tmp_path)
+    run_as_written("docs/how-to/build-an-engine.md", 14, machine, tmp_path, gpu_engine.network)
 
 
 def test_the_readme_shows_what_make_demo_prints(environ: dict[str, str]) -> None:

@@ -168,12 +168,25 @@ def test_a_checkpoint_outside_the_catalogue_is_built_of_as_well(
     assert "models/core/llama/convert_checkpoint.py" in result.out
 
 
+@pytest.mark.parametrize(
+    ("class_name", "reason"),
+    [
+        ("Gemma3ForCausalLM", "(examples/models/core/gemma) are not recorded"),
+        ("NemotronForCausalLM", "(examples/models/core/gpt) are not recorded"),
+        ("DeciLMForCausalLM", "(examples/models/core/nemotron_nas) are not recorded"),
+        ("CohereForCausalLM", "(examples/models/core/commandr) are not recorded"),
+        ("GptOssForCausalLM", "no conversion to an engine is known for GptOssForCausalLM"),
+    ],
+)
 def test_a_model_without_a_way_to_an_engine_says_so(
-    run: Run, environ: dict[str, str], tmp_path: Path
+    run: Run, environ: dict[str, str], tmp_path: Path, class_name: str, reason: str
 ) -> None:
-    model = add_model(environ, tmp_path, class_name="Gemma3ForCausalLM")
+    model = add_model(environ, tmp_path, class_name=class_name)
     result = run("build-engine", model, "--precision", "bf16", *H100)
-    assert "no conversion to an engine is known for Gemma3ForCausalLM" in result.out
+    note = next(line for line in result.out.splitlines() if line.startswith("# strategy"))
+    assert note.startswith("# strategy pytorch: the PyTorch backend serves the checkpoint")
+    assert reason in note
+    assert class_name in note
 
 
 def test_a_machine_without_gpus_is_told_what_there_is(run: Run, model: str) -> None:

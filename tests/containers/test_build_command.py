@@ -110,7 +110,7 @@ def test_without_an_engine_there_is_a_checkpoint_with_options_for_the_gpu(
     texts = add_texts(tmp_path)
     texts.chmod(0o644)
     argv = ("build-engine", NAME, "--precision", "fp8", "--strategy", "pytorch", "--calib", texts)
-    built = run(*argv, "--max-batch-size", "16", "--json")
+    built = run(*argv, "--max-batch-size", "16", "--no-warm-up", "--json")
     assert built.code == 0, built
     engine = built.json["engine"]
     assert engine["recipe"]["strategy"] == "pytorch"

@@ -121,6 +121,7 @@ def test_a_build_leaves_kernels_that_the_server_finds(
     again = nimctl.run(*BUILD, "--json")
     assert again.json["built"] is False
     assert again.json["engine"]["warm_up"] == warm
+    assert "warming up tiny-llama: what it compiled is in" in built.err
     assert "warming up" not in again.err
     # The engine of these tests has no network but those that are made for it.
     argv = ("serve", NAME, "--precision", "bf16", "--detach", "--port", "auto", "--offline")

@@ -71,6 +71,18 @@ FAMILIES = (
     ),
 )
 
+# Classes that a script converts whose flags nobody recorded; by the script's directory below
+# examples/models/core. MODEL_MAP at 02267d3d, and tensorrt_llm/models/gemma/config.py for Gemma.
+_UNRECORDED = {
+    "gemma": ("GemmaForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM"),
+    "gpt": (
+        *("GPT2LMHeadModel", "GPTBigCodeForCausalLM", "Starcoder2ForCausalLM"),
+        *("GPTForCausalLM", "NemotronForCausalLM"),
+    ),
+    "nemotron_nas": ("DeciLMForCausalLM",),
+    "commandr": ("CohereForCausalLM",),
+}
+
 
 def family_of(class_name: str | None) -> Family | None:
     """The family of a class; None when no way to an engine is known."""
@@ -81,11 +93,7 @@ def obstacles(class_name: str | None, precision: str, *, pp: int, quantised: boo
     """Why no engine can be built of such a checkpoint; nothing if one can."""
     family = family_of(class_name)
     if family is None:
-        yield (
-            f"no conversion to an engine is known for {class_name}"
-            if class_name
-            else "the checkpoint does not say what class of model it is"
-        )
+        yield _unknown(class_name)
         return
     if quantised and precision not in family.reads_quantised:
         yield f"the conversion of {class_name} does not read checkpoints that come as {precision}"
@@ -93,3 +101,15 @@ def obstacles(class_name: str | None, precision: str, *, pp: int, quantised: boo
         yield f"{class_name} cannot be quantised to {precision} for an engine"
     if pp > 1 and not family.pipeline_parallel:
         yield f"{class_name} has no pipeline parallelism"
+
+
+def _unknown(class_name: str | None) -> str:
+    if class_name is None:
+        return "the checkpoint does not say what class of model it is"
+    for directory, classes in _UNRECORDED.items():
+        if class_name in classes:
+            return (
+                f"the flags of TensorRT-LLM's script for {class_name} "
+                f"(examples/models/core/{directory}) are not recorded"
+            )
+    return f"no conversion to an engine is known for {class_name}"
