@@ -132,14 +132,22 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     opening = decide.plan_image(request, target, around)
     if opening:
         return opening
-    profile = target.candidate.profile
-    if profile.backend == "tensorrt_llm" and profile.build:
-        image = request.image or decide.image_of(target)
-        around = _with_builder(around, BuildOptions(image=image, builder="container"), tools)
-    elif profile.backend == "tensorrt_llm":
-        building = BuilderFacts(engines=builders.trtllm_engines(tools))
-        around = msgspec.structs.replace(around, building=building)
+    around = _with_engines(request, target, around, tools)
     return decide.plan_container(request, _pinned(request, target, around, tools), around)
+
+
+def _with_engines(
+    request: ServeRequest, target: Target, around: Surroundings, tools: Tools
+) -> Surroundings:
+    """What a server of TensorRT-LLM may be served with, or has to be built by first."""
+    profile = target.candidate.profile
+    if profile.backend != "tensorrt_llm":
+        return around
+    if not profile.build:
+        building = BuilderFacts(engines=builders.trtllm_engines(tools))
+        return msgspec.structs.replace(around, building=building)
+    image = request.image or decide.image_of(target)
+    return _with_builder(around, BuildOptions(image=image, builder="container"), tools)
 
 
 def _pinned(request: ServeRequest, target: Target, around: Surroundings, tools: Tools) -> Target:
@@ -177,6 +185,7 @@ def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
     around = _container_surroundings(request, target, around, tools)
+    around = _with_engines(request, target, around, tools)
     return decide.plan_update(update, request, target, around, replicas)
 
 

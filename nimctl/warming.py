@@ -37,7 +37,11 @@ def warm_up(step: WarmUp, engine: Engine, tools: Tools, emit: Emit) -> Engine:
     A failure is told and not raised: the checkpoint can be served, only its first start takes
     longer.
     """
-    with tools.kernels.alone(step.launch.server.name):
+
+    def wait() -> None:
+        emit(Noted(message="another process warms up this server; waiting for it"))
+
+    with tools.kernels.alone(step.launch.server.name, on_wait=wait):
         launch = with_kernels(step.launch, tools)
         directory = Path(cache_of(launch.container) or "")
         found = tools.kernels.warmed(directory) or _fill(step, launch, engine, tools, emit)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -21,9 +22,9 @@ class KernelStore:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    def alone(self, name: str) -> AbstractContextManager[None]:
+    def alone(self, name: str, *, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         """Keep others from warming up under this name meanwhile."""
-        return held(self._layout.lock(f"warm-{name}"))
+        return held(self._layout.lock(f"warm-{name}"), on_wait=on_wait)
 
     def directory(self, key: str, indices: tuple[int, ...]) -> Path:
         """The directory for a server on these GPUs, with what a server like it compiled on others.

@@ -9,14 +9,21 @@ import pytest
 from docker_cli import docker
 from starting import Starting
 
+from nimctl import settings
 from nimctl.core.containers import ContainerSpec, PublishedPort
-from nimctl.core.errors import DeadlineError, NimctlError, ServerDiedError
+from nimctl.core.errors import DeadlineError, NimctlError, NotFoundError, ServerDiedError
 from nimctl.core.events import Event
+from nimctl.core.facts import Artifact, File
+from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, LaunchContainer
+from nimctl.core.refs import ModelRef
 from nimctl.core.servers import Server
+from nimctl.core.trtllm.kernel_cache import KernelCache, cache_of
 from nimctl.serving.docker.engine import DockerEngine
 from nimctl.serving.first_start import FirstStart
 from nimctl.serving.health import free_ports
+from nimctl.tools import Tools
+from nimctl.warming import with_kernels
 
 
 class First:
@@ -93,3 +100,30 @@ def test_a_port_that_was_taken_since_it_was_planned_is_left_to_who_has_it(first:
     (port,) = first.spec.ports
     with socket.create_server(("127.0.0.1", port.host)):
         assert first.run({}) is None
+
+
+def test_a_directory_is_named_by_what_is_known_when_it_is_needed(
+    first: First, environ: dict[str, str], layout: Layout
+) -> None:
+    cache = KernelCache(
+        reference="hf://org/model@1",
+        image=None,
+        model=None,
+        gpu="h100_sxm",
+        compute_capability="9.0",
+        configuration="once",
+        indices=(0, 1),
+    )
+    server = Server(name="n", model="m", reference="m", profile="p", backend="b", url="u")
+    launch = LaunchContainer(server=server, container=first.spec, detach=True, cache=cache)
+    file = File(path="config.json", url="https://x", size=1, digests={"sha256": "a" * 64})
+    pinned = Artifact(reference=cache.reference, files=(file,))
+    with Tools(settings.load(environ)) as tools:
+        with pytest.raises(NotFoundError, match="is not in the store"):
+            with_kernels(launch, tools)
+        tools.artifacts.pin(ModelRef.parse(cache.reference), pinned)
+        found = with_kernels(launch, tools)
+    image = docker("image", "inspect", "--format", "{{.Id}}", first.spec.image)
+    key = cache.key(image, pinned.digest or "")
+    assert cache_of(found.container) == str(layout.kernels(key, (0, 1)))
+    assert found.container.environment["TRITON_CACHE_DIR"] == "/cache/triton"

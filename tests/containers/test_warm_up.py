@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import Result
 from gpu_engine import GpuEngine
-from trtllm_model import NAME, add_model
+from trtllm_model import NAME, add_model, add_texts
 
 from nimctl.core.engine import SIDECAR
 from nimctl.core.layout import Layout
@@ -134,10 +134,16 @@ def test_a_build_leaves_kernels_that_the_server_finds(
     assert (cache / "triton" / "kernel").read_text() == kernel
     assert nimctl.run("stop", "--all").code == 0
 
-    # They go with what they are for, wherever that is linked to.
+    # They go with what they are for, wherever that is linked to, and not to other machines.
+    archive = str(tmp_path / "engine.tar")
+    assert nimctl.run("engines", "export", engine["key"][:12], archive).code == 0
     assert nimctl.run("engines", "rm", engine["key"][:12]).code == 0
     assert not cache.exists()
     assert list((layout.root / "model-store").rglob(SIDECAR)) == []
+    assert nimctl.run("engines", "import", archive).code == 0
+    (imported,) = nimctl.run("engines", "--json").json["engines"]
+    assert imported["engine"]["key"] == engine["key"]
+    assert imported["engine"]["warm_up"] is None
 
 
 def test_the_warm_up_is_the_server_with_the_chosen_gpus_and_no_way_out(
@@ -180,6 +186,22 @@ def test_the_warm_up_is_the_server_with_the_chosen_gpus_and_no_way_out(
     # What was built before is there, and cold.
     (built,) = nimctl.run("engines", "--json").json["engines"]
     assert built["engine"]["warm_up"] is None
+
+
+def test_of_a_quantised_checkpoint_that_is_what_is_started(
+    nimctl: Nimctl, machine: dict[str, str], tmp_path: Path
+) -> None:
+    model(machine, tmp_path)
+    texts = add_texts(tmp_path)
+    texts.chmod(0o644)
+    asked = ("build-engine", NAME, "--precision", "fp8", "--strategy", "pytorch")
+    built = nimctl.run(*asked, "--calib", str(texts), "--json")
+    assert built.json["engine"]["warm_up"]["result"] == "warm", built
+    serve = ("serve", NAME, "--precision", "fp8", "--port", "auto", "--dry-run", "--json")
+    (step,) = [one for one in nimctl.run(*serve).json["steps"] if one["type"] == "LaunchContainer"]
+    given = {one["target"]: one["source"] for one in step["container"]["mounts"]}
+    assert given[f"/models/{NAME}"].endswith("/trtllm_engine/checkpoint")
+    assert given["/cache"] == built.json["engine"]["warm_up"]["cache"]
 
 
 def test_a_server_that_dies_fails_no_build_and_is_told(
