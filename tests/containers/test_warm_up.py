@@ -189,7 +189,7 @@ def test_the_warm_up_is_the_server_with_the_chosen_gpus_and_no_way_out(
 
 
 def test_of_a_quantised_checkpoint_that_is_what_is_started(
-    nimctl: Nimctl, machine: dict[str, str], tmp_path: Path
+    nimctl: Nimctl, machine: dict[str, str], tmp_path: Path, layout: Layout
 ) -> None:
     model(machine, tmp_path)
     texts = add_texts(tmp_path)
@@ -202,6 +202,10 @@ def test_of_a_quantised_checkpoint_that_is_what_is_started(
     given = {one["target"]: one["source"] for one in step["container"]["mounts"]}
     assert given[f"/models/{NAME}"].endswith("/trtllm_engine/checkpoint")
     assert given["/cache"] == built.json["engine"]["warm_up"]["cache"]
+    # What it was linked to goes with it, though its sidecar was written anew since.
+    assert list((layout.root / "model-store").rglob(SIDECAR)) != []
+    assert nimctl.run("engines", "rm", built.json["engine"]["key"][:12]).code == 0
+    assert list((layout.root / "model-store").rglob(SIDECAR)) == []
 
 
 def test_a_server_that_dies_fails_no_build_and_is_told(

@@ -61,13 +61,20 @@ def cache_of(spec: ContainerSpec) -> str | None:
 def cache_environment() -> dict[str, str]:
     """Variables that make a server keep its caches under CACHE.
 
-    The autotuner's file has the rank appended and is off unless named (NVIDIA/TensorRT-LLM#7738);
-    the others are where FlashInfer, PyTorch and Triton compile kernels to.
+    The autotuner's file has the rank appended and is off unless named (NVIDIA/TensorRT-LLM#7738).
+    The others are where FlashInfer, Triton and PyTorch compile kernels to, torch.compile without
+    its variable to /tmp (https://docs.pytorch.org/tutorials/recipes/
+    torch_compile_caching_configuration_tutorial.html); and the driver those that come as PTX
+    (https://docs.nvidia.com/cuda/cuda-c-programming-guide, CUDA environment variables). That of
+    DeepGEMM was read in copies of TensorRT-LLM's compiler.cuh; unverified for the release.
     """
     return {
         "TLLM_AUTOTUNER_CACHE_PATH": f"{CACHE}/autotuner.json",
         "FLASHINFER_WORKSPACE_BASE": CACHE,
+        "TORCHINDUCTOR_CACHE_DIR": f"{CACHE}/torchinductor",
         "TORCH_EXTENSIONS_DIR": f"{CACHE}/torch_extensions",
         "TRITON_CACHE_DIR": f"{CACHE}/triton",
+        "TRTLLM_DG_CACHE_DIR": f"{CACHE}/deep_gemm",
+        "CUDA_CACHE_PATH": f"{CACHE}/cuda",
         "XDG_CACHE_HOME": f"{CACHE}/xdg",
     }
