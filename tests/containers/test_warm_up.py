@@ -208,6 +208,29 @@ def test_of_a_quantised_checkpoint_that_is_what_is_started(
     assert list((layout.root / "model-store").rglob(SIDECAR)) == []
 
 
+def test_a_checkpoint_that_comes_quantised_is_served_with_what_was_built_for_it(
+    nimctl: Nimctl, machine: dict[str, str], tmp_path: Path
+) -> None:
+    checkpoint = model(machine, tmp_path)
+    (checkpoint / "hf_quant_config.json").write_text("{}")
+    catalogue = Path(machine["HOME"]) / ".config" / "nimctl" / "profiles" / f"{NAME}.yaml"
+    catalogue.write_text(catalogue.read_text().replace("build: true", "runtime: pytorch"))
+    asked = ("build-engine", NAME, "--precision", "fp8", "--strategy", "pytorch")
+    built = nimctl.run(*asked, "--max-batch-size", "16", "--json")
+    assert built.code == 0, built
+    files = {file["path"] for file in built.json["engine"]["files"]}
+    assert files == {"llm-options.yaml"}
+    argv = ("serve", NAME, "--precision", "fp8", "--detach", "--port", "auto", "--offline")
+    served = nimctl.run(*argv)
+    assert served.code == 0, served
+    container = nimctl.inspected()
+    given = mounts(container)
+    assert given["/cache"][0] == built.json["engine"]["warm_up"]["cache"]
+    options = json.loads(Path(given["/etc/nimctl/llm-options.yaml"][0]).read_text())
+    assert options["max_batch_size"] == 16
+    assert "found /cache/triton/kernel" in nimctl.log(container["Id"])
+
+
 def test_a_server_that_dies_fails_no_build_and_is_told(
     nimctl: Nimctl, machine: dict[str, str], tmp_path: Path, layout: Layout
 ) -> None:
