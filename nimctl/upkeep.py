@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from nimctl import execute, stored
 from nimctl.core.decide import fetch_step
 from nimctl.core.engine import Engine
+from nimctl.core.errors import NoContainerEngineError
 from nimctl.core.events import Emit, Finished, Started
 from nimctl.core.facts import Artifact, File, Inventory
 from nimctl.core.plan import Plan, Step
@@ -44,20 +46,26 @@ def repair(report: VerifyReport, tools: Tools, emit: Emit) -> None:
     execute.run(Plan(steps=steps), tools, emit)
 
 
-def prune(tools: Tools, *, unfinished: bool, remove: bool) -> PruneReport:
-    """Find blobs that no model refers to, and with `unfinished` the parts of downloads.
+def prune(tools: Tools, *, unfinished: bool, kernels: bool, remove: bool) -> PruneReport:
+    """Find blobs that no model refers to.
 
-    `remove` tells whether they go, or are only counted.
+    With `unfinished` also the parts of downloads, with `kernels` what servers compiled that are
+    gone. `remove` tells whether they go, or are only counted.
+
+    Raises:
+        ContainerEngineError: The engine does not tell which servers there are.
     """
     used = {file.sha256 for artifact in tools.artifacts.all() for file in artifact.files}
     blobs = [sha256 for sha256 in tools.blobs if sha256 not in used]
     partials = sorted(tools.layout.partial("x").parent.glob("*")) if unfinished else []
+    idle = _idle_kernels(tools) if kernels else []
+    others = (*partials, *idle)
     freed = sum(tools.blobs.path(sha256).stat().st_size for sha256 in blobs)
-    freed += sum(_disk_usage(inside) for path in partials for inside in (path, *path.rglob("*")))
+    freed += sum(_disk_usage(inside) for path in others for inside in (path, *path.rglob("*")))
     if remove:
         for sha256 in blobs:
             tools.blobs.remove(sha256)
-        for path in partials:
+        for path in others:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -65,8 +73,18 @@ def prune(tools: Tools, *, unfinished: bool, remove: bool) -> PruneReport:
     return PruneReport(
         blobs=tuple(blobs),
         unfinished=tuple(sorted({path.name.partition(".")[0] for path in partials})),
+        kernels=tuple(map(str, idle)),
         bytes_freed=freed,
     )
+
+
+def _idle_kernels(tools: Tools) -> list[Path]:
+    """What servers compiled, but for those that exist and for engines in the store."""
+    noted = {one.warm_up.cache for one in tools.engines.all() if one.warm_up}
+    with suppress(NoContainerEngineError):
+        noted |= set(tools.container_servers.mounted())
+    needed = {Path(path).parent for path in noted}
+    return [path for path in tools.kernels.all() if path not in needed]
 
 
 def _make_way(sha256: str, tools: Tools) -> None:

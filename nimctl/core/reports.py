@@ -258,11 +258,15 @@ class VerifyReport(Value):
 
 
 class PruneReport(Value):
-    """What `prune` removed, or would remove: sha256 of blobs, ids of unfinished transfers."""
+    """What `prune` removed, or would remove.
+
+    sha256 of blobs, ids of unfinished transfers, directories of kernels that servers compiled.
+    """
 
     schema_version: int = 1
     blobs: tuple[str, ...]
     unfinished: tuple[str, ...]
+    kernels: tuple[str, ...] = ()
     bytes_freed: int
 
 

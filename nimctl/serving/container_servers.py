@@ -226,6 +226,12 @@ class ContainerServers:
         servers = self._containers.containers({NAME_LABEL: None})
         return {gpu: one.name for one in servers if _runs(one) for gpu in one.gpus}
 
+    def mounted(self) -> Iterator[str]:
+        """Every directory and file that a server has, running or not."""
+        for one in self._ours():
+            if spec := self._containers.spec(one.name):
+                yield from (mount.source for mount in spec.mounts)
+
     def names(self) -> list[str]:
         """Every server's name, also of those that have ended."""
         return [one.name for one in self._ours()]

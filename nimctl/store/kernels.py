@@ -47,6 +47,10 @@ class KernelStore:
         if found := self.warmed(like):
             self.keep(msgspec.structs.replace(found, cache=str(place)))
 
+    def all(self) -> list[Path]:
+        """The directory of each kind of server."""
+        return sorted(self._layout.kernels("x", ()).parent.parent.glob("*"))
+
     def warmed(self, directory: Path) -> WarmedUp | None:
         """What is known of a warm-up that filled a directory; None when none did."""
         return documents.read(_mark(directory), WarmedUp) if directory.is_dir() else None

@@ -286,6 +286,26 @@ def test_without_a_warm_up_nothing_is_started(
     assert not (layout.root / "caches").exists()
 
 
+def test_kernels_of_a_server_go_when_it_is_gone_and_that_is_asked_for(
+    nimctl: Nimctl, machine: dict[str, str], tmp_path: Path, layout: Layout
+) -> None:
+    model(machine, tmp_path)
+    assert nimctl.run(*BUILD, "--no-warm-up").code == 0
+    argv = ("serve", NAME, "--precision", "bf16", "--detach", "--port", "auto", "--offline")
+    assert nimctl.run(*argv, "--name", "mine").code == 0
+    (kernels,) = (layout.root / "caches").iterdir()
+    assert nimctl.run("prune", "--kernels", "--json").json["kernels"] == []
+    assert nimctl.run("stop", "mine").code == 0
+    assert nimctl.run("prune", "--kernels", "--json").json["kernels"] == []
+    assert nimctl.run("rm", "--server", "mine").code == 0
+    assert nimctl.run("prune", "--json").json["kernels"] == []
+    counted = nimctl.run("prune", "--kernels", "--dry-run", "--json").json
+    assert counted["kernels"] == [str(kernels)]
+    assert counted["bytes_freed"] > 0
+    assert nimctl.run("prune", "--kernels").out.startswith("0 files, 0 unfinished downloads, kern")
+    assert not kernels.exists()
+
+
 def test_the_printed_lines_fill_the_same_directory(
     nimctl: Nimctl, machine: dict[str, str], tmp_path: Path, gpu_engine: GpuEngine
 ) -> None:
