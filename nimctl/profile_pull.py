@@ -6,14 +6,15 @@ import msgspec
 
 from nimctl.core.decide import Surroundings
 from nimctl.core.decide.workspace import Aims, Piece, plan_workspace
-from nimctl.core.errors import HardwareError
-from nimctl.core.facts import Destination, Inventory, carry_digests
+from nimctl.core.errors import HardwareError, VerificationError
+from nimctl.core.facts import Artifact, Destination, Inventory, carry_digests
 from nimctl.core.nim_manifest import ManifestProfile
 from nimctl.core.nim_workspace import WorkspaceSource, pinned_down, sources_of
 from nimctl.core.plan import Plan
 from nimctl.core.requests import ProfilePullRequest
 from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.store.placing import observe
+from nimctl.store.transfer.rehash import digest_of
 from nimctl.survey import Survey, survey_manifest
 from nimctl.tools import Tools
 
@@ -72,14 +73,36 @@ def _chosen(found: Survey, request: ProfilePullRequest) -> str:
 def _piece(source: WorkspaceSource, request: ProfilePullRequest, tools: Tools) -> Piece:
     """What a source is, pinned; what the lock says and nothing else if there is one."""
     ref = source.ref
-    pinned = tools.artifacts.pinned(ref)
+    known = pinned = tools.artifacts.pinned(ref)
     if request.lock is not None:
-        artifact = request.lock.find(ref)
+        known = artifact = request.lock.find(ref)
     elif pinned is not None and tools.offline and ref.scheme not in LOCAL_SCHEMES:
         artifact = pinned
     else:
         artifact = carry_digests(tools.registries.find(ref.scheme).resolve(ref), pinned)
-    return Piece(source=source, artifact=pinned_down(source, artifact))
+    artifact = pinned_down(source, artifact)
+    _check_stored(artifact, known, tools)
+    return Piece(source=source, artifact=artifact)
+
+
+def _check_stored(artifact: Artifact, known: Artifact | None, tools: Tools) -> None:
+    """Compare what is in the store with a blake3 that was not known when it was fetched.
+
+    Raises:
+        VerificationError: They differ; what is in the store stays.
+    """
+    before = {file.path: file.digests for file in known.files} if known else {}
+    for file in artifact.files:
+        wanted, sha256 = file.digests.get("blake3"), file.sha256
+        is_new = wanted is not None and before.get(file.path, {}).get("blake3") != wanted
+        if not is_new or not sha256 or not tools.blobs.has(sha256):
+            continue
+        found = digest_of(tools.blobs.path(sha256), "blake3")
+        if found != wanted:
+            raise VerificationError(
+                f"{file.path} of {artifact.reference} is not what the manifest wants",
+                cause=f"blake3 {found} there, {wanted} in the manifest",
+            )
 
 
 def _is_absent(source: WorkspaceSource) -> bool:

@@ -132,7 +132,7 @@ def _lines(report: "ProfilePullReport") -> Iterator[str]:
     from nimctl.cli.units import size
 
     files = sum(len(source.files) for source in report.sources)
-    yield f"{report.name} ({report.profile}): {files} files verified"
+    yield f"{report.name} ({report.profile}): {files} file{'' if files == 1 else 's'} verified"
     yield f"{size(report.bytes_fetched)} fetched, {size(report.bytes_reused)} were there"
     for source in report.sources:
         if source.cached:

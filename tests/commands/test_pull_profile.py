@@ -173,6 +173,32 @@ def test_a_file_that_is_not_what_the_manifest_states_is_named_and_not_laid_out(
     assert cached(tmp_path / "cache", "a100x1")["rank0.engine"] == ENGINE["rank0.engine"]
 
 
+def test_what_is_stored_is_compared_with_a_checksum_that_is_stated_only_later(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_bytes(b"{}")
+    path = str(tmp_path / "config.json")
+
+    def stating(checksum: str | None) -> Path:
+        entry = {"uri": path} | ({"checksum": f"blake3:{checksum}"} if checksum else {})
+        profile = {"id": VLLM_ID, "tags": {"llm_engine": "vllm"},
+                   "workspace": {"files": {"config.json": entry}}}  # fmt: skip
+        return write(tmp_path, {"schema_version": "2.0", "profiles": [profile]})
+
+    def pull(checksum: str | None) -> Any:
+        store = tmp_path / "store"
+        return run("pull", "--manifest", stating(checksum), "--profile", VLLM_ID,
+                   "--model-store", store)  # fmt: skip
+
+    first = pull(None)
+    assert first.code == 0
+    assert "1 file verified" in first.out
+    refused = pull("00" * 32)
+    assert refused.code == 6
+    words(refused, "config.json", "is not what the manifest wants", blake3_of(b"{}"))
+    assert pull(blake3_of(b"{}")).code == 0
+
+
 def test_a_broken_download_goes_on_where_it_stopped(
     run: Run, ngc: Ngc, file: Path, tmp_path: Path
 ) -> None:
