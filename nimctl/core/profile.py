@@ -12,6 +12,9 @@ from nimctl.core.value import Value, canonical_json
 _WITHOUT_ENGINE = ("vllm", "sglang", "pytorch", "onnx", "nim")
 
 
+_MADE_FOR = frozenset({"model_type", "gpu", "gpu_device", "ampereplus"})
+
+
 class ManifestEntry(Value):
     """How a NIM manifest has a profile: its own id and name, and every tag as it stands."""
 
@@ -28,6 +31,11 @@ class ManifestEntry(Value):
     def is_rmir(self) -> bool:
         """Whether it is built on the GPU, for which such NIMs look only where no engine is."""
         return self.tags.get("model_type") == "rmir"
+
+    @property
+    def variant(self) -> frozenset[tuple[str, str]]:
+        """What it is apart from the GPU and from who builds it: its model, mode, batch size."""
+        return frozenset((tag, is_) for tag, is_ in self.tags.items() if tag not in _MADE_FOR)
 
 
 class Profile(Value):

@@ -98,6 +98,19 @@ def test_speech_nims_build_only_where_the_manifest_has_no_engine() -> None:
     assert judge(built, both, covered=covered).gpus[0].key == "h100_pcie"
 
 
+def test_an_engine_of_another_model_or_mode_is_none_of_this_one() -> None:
+    def parakeet(kind: str, mode: str, device: str | None = None) -> Profile:
+        tags = {"name": "parakeet", "mode": mode, "model_type": kind}
+        where = {"gpu_device": device} if device else {}
+        return listed("triton", tags | where, build=kind == "rmir", gpu_device=device)
+
+    ready = parakeet("prebuilt", "ofl", "2331:10de")
+    offline, streaming = parakeet("rmir", "ofl"), parakeet("rmir", "str")
+    judge_all = Judge(host("h100_pcie"), covered=engines_for([ready, offline, streaming]))
+    fits = [judge_all.judge(one).fit for one in (ready, offline, streaming)]
+    assert fits == [Fit.COMPATIBLE, Fit.INCOMPATIBLE, Fit.BUILDABLE]
+
+
 # Which precision.
 
 

@@ -30,7 +30,8 @@ _MIXED = (
     "the group of GPUs that suits, and so does NIM once it is shown that one alone"
 )
 _UNEXPLAINED = (
-    "the listing is partial; a row with the same tags but `mode: all` and a name is compatible"
+    "the listing is partial; a row with the same tags but `mode: all` and a name is compatible, so "
+    "an engine in this mode is probably among the rows that are not shown"
 )
 # Rows: (listing, id of the profile) and why the rules say otherwise.
 ODD_ROWS = {

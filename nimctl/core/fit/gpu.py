@@ -47,6 +47,8 @@ _NVIDIA = "10de"
 _FITS = {fit: place for place, fit in enumerate(Fit)}
 _GRADES = {grade: place for place, grade in enumerate(Grade)}
 
+# PCI devices, and what is ready for them: see `ManifestEntry.variant`.
+Engines = frozenset[tuple[str, frozenset[tuple[str, str]]]]
 # Whether the regular expression of a manifest means a GPU of this name.
 NamesProduct = Callable[[str, str], bool]
 
@@ -78,7 +80,7 @@ class GpuTrials:
         *,
         architecture: Architecture | None,
         capacity: CapacityWish,
-        covered: frozenset[str],
+        covered: Engines,
         names_product: NamesProduct,
     ) -> None:
         self.groups = groups_of(host)
@@ -174,10 +176,12 @@ class GpuTrials:
         if profile.entry is None or not profile.entry.is_rmir:
             return
         device = group.kind.pci_device.partition(":")[0].lower()
-        covered = device in self._covered
-        words = "there is no engine for this GPU, so one is built"
+        covered = (device, profile.entry.variant) in self._covered
+        words = "the manifest has no engine of it for this GPU, so one is built"
         if covered:
-            words = "the manifest has an engine for this GPU; a NIM builds only where it has none"
+            words = (
+                "the manifest has an engine of it for this GPU; a NIM builds only where it has none"
+            )
         yield Check(name="engine", passed=not covered, words=words)
 
     def _find_room(self, profile: Profile, group: GpuGroup, checks: tuple[Check, ...]) -> Trial:
@@ -286,7 +290,7 @@ def _asked(profile: Profile) -> tuple[object, ...]:
         profile.gpu_memory_bytes,
         profile.compute_capability,
         entry is not None,
-        entry is not None and entry.tags.get("model_type"),
+        entry is not None and entry.is_rmir and entry.variant,
     )
 
 

@@ -4,17 +4,17 @@ from collections.abc import Iterable
 
 from nimctl.core.architecture import Architecture
 from nimctl.core.fit.cpu import try_on_cpu
-from nimctl.core.fit.gpu import GpuTrials, NamesProduct
+from nimctl.core.fit.gpu import Engines, GpuTrials, NamesProduct
 from nimctl.core.fit.trial import Trial
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish, Grade
 from nimctl.core.profile import Candidate, Check, Fit, Profile
 
 
-def engines_for(profiles: Iterable[Profile]) -> frozenset[str]:
-    """The PCI devices that a manifest has ready engines for, where others would be built."""
+def engines_for(profiles: Iterable[Profile]) -> Engines:
+    """For which PCI devices a manifest has which engines ready, where others would be built."""
     return frozenset(
-        profile.gpu_device.partition(":")[0].lower()
+        (profile.gpu_device.partition(":")[0].lower(), profile.entry.variant)
         for profile in profiles
         if profile.gpu_device and profile.entry and profile.entry.is_speech and not profile.build
     )
@@ -29,7 +29,7 @@ class Judge:
     """Judges profiles of one model for one host.
 
     `architecture` is the model's, None when it is not known; `capacity` what was asked for.
-    `covered` are PCI devices from `engines_for`. `names_product` tells whether a product matches
+    `covered` are those of `engines_for`. `names_product` tells whether a product matches
     the regular expression of a manifest.
     """
 
@@ -39,7 +39,7 @@ class Judge:
         *,
         architecture: Architecture | None = None,
         capacity: CapacityWish = ANY_CAPACITY,
-        covered: frozenset[str] = frozenset(),
+        covered: Engines = frozenset(),
         names_product: NamesProduct = exactly,
     ) -> None:
         self._host = host
