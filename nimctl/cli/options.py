@@ -231,7 +231,11 @@ def _tags(text: str | None) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in (text or "").split(",") if pair.strip()]
     if not all(equals for _, equals, _ in pairs):
         raise UsageError(f"`{text}` is no list of tags", hint="write tag=value,tag=value")
-    return {tag.strip(): value.strip() for tag, _, value in pairs}
+    tags = [tag.strip() for tag, _, _ in pairs]
+    twice = next((tag for tag in tags if tags.count(tag) > 1), None)
+    if twice is not None:
+        raise UsageError(f"`{text}` has the tag {twice} twice", hint="a tag has one value")
+    return {tag: value.strip() for tag, (_, _, value) in zip(tags, pairs, strict=True)}
 
 
 def _manifest_source(

@@ -8,6 +8,7 @@ from nimctl.core.orders import Order, for_adapters, rank, why_after
 from nimctl.core.profile import Candidate, Profile, Wish
 
 _SHORTEST_ID = 8
+_SHOWN = 8
 _FLAGGED = ("vllm", "sglang", "llama_cpp", "nim")
 
 
@@ -43,11 +44,10 @@ def choose(candidates: Iterable[Candidate], wish: Wish, order: Order) -> Choice 
 def matching(candidates: Iterable[Candidate], wish: Wish, order: Order) -> list[Candidate]:
     """Keep what the user asked for, best first.
 
-    A profile that is named is kept whatever else holds.
+    A profile that is named is kept whether it runs or not.
 
     Raises:
-        NotFoundError: A profile was named that is not among them.
-        UsageError: Nothing has what was asked for, or the beginning of an id means several.
+        NotFoundError, UsageError: As `asked_for`.
     """
     return rank(_meant(candidates, wish), _order_for(wish, order))
 
@@ -62,26 +62,27 @@ def _meant(candidates: Iterable[Candidate], wish: Wish) -> list[Candidate]:
 
 
 def asked_for(candidates: list[Candidate], wish: Wish) -> list[Candidate]:
-    """Keep what has the name, or the backend, precision, target and tags; adapters do not matter.
+    """Keep what has the name, the backend, precision, target and tags; adapters do not matter.
 
     What is kept stays in its order, in which errors name it too.
 
     Raises:
         NotFoundError: A profile was named that is not among them.
-        UsageError: Nothing has what was asked for, or the beginning of an id means several.
+        UsageError: Nothing has what was asked for, the profile that is named has something else,
+            or the beginning of an id means several.
     """
     if wish.profile:
-        return _named(candidates, wish.profile, wish.named_by)
-    for field, asked in (
-        ("backend", wish.backend),
-        ("precision", wish.precision),
-        ("target", wish.target),
-    ):
-        if asked:
-            candidates = _narrowed(candidates, field, asked)
+        return _agreeing(_named(candidates, wish.profile, wish.named_by), wish)
+    for field, asked in _fields(wish):
+        candidates = _narrowed(candidates, field, asked)
     if wish.tags:
         candidates = _tagged(candidates, wish.tags)
     return candidates
+
+
+def _fields(wish: Wish) -> list[tuple[str, str]]:
+    wishes = (("backend", wish.backend), ("precision", wish.precision), ("target", wish.target))
+    return [(field, asked) for field, asked in wishes if asked]
 
 
 def _named(candidates: list[Candidate], text: str, named_by: str) -> list[Candidate]:
@@ -97,30 +98,61 @@ def _named(candidates: list[Candidate], text: str, named_by: str) -> list[Candid
         if len({one.profile.id for one in begun}) > 1:
             raise UsageError(
                 f"several profiles begin with `{wanted}`",
-                cause=", ".join(one.profile.name for one in begun),
+                cause=_listed(begun),
                 hint="give more of the id",
             )
         if begun:
             return begun
-    shown = ", ".join(one.profile.name for one in candidates[:8])
-    more = f" and {len(candidates) - 8} more" if len(candidates) > 8 else ""  # noqa: PLR2004 - as above
     raise NotFoundError(
         f"there is no profile `{text}`, which {named_by} names",
-        cause=f"there are {shown}{more}" if candidates else None,
+        cause=f"there are {_listed(candidates)}" if candidates else None,
         hint="nimctl list-profiles MODEL --all",
     )
 
 
+def _listed(candidates: list[Candidate]) -> str:
+    shown = ", ".join(one.profile.name for one in candidates[:_SHOWN])
+    rest = len(candidates) - _SHOWN
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def _agreeing(named: list[Candidate], wish: Wish) -> list[Candidate]:
+    """Those that are also as the rest of the wish says: it is never passed over in silence."""
+    for field, asked in _fields(wish):
+        kept = _having(named, field, asked)
+        if not kept:
+            raise _contradiction(wish, field, asked, getattr(named[0].profile, field))
+        named = kept
+    for tag, asked in wish.tags.items():
+        kept = [one for one in named if _has_tags(one.profile, {tag: asked})]
+        if not kept:
+            raise _contradiction(wish, f"tag {tag}", asked, named[0].profile.tags.get(tag))
+        named = kept
+    return named
+
+
+def _contradiction(wish: Wish, what: str, asked: str, has: str | None) -> UsageError:
+    return UsageError(
+        f"the profile `{wish.profile}`, which {wish.named_by} names, is not of {what} {asked}",
+        cause=f"it has {what} {has}" if has else f"it has no {what}",
+        hint="leave one of the two out",
+    )
+
+
 def _narrowed(candidates: list[Candidate], field: str, asked: str) -> list[Candidate]:
-    there = {value for one in candidates if (value := getattr(one.profile, field))}
-    # A profile for both targets names none.
-    allowed = (asked, None) if field == "target" else (asked,)
-    kept = [one for one in candidates if getattr(one.profile, field) in allowed]
+    kept = _having(candidates, field, asked)
     if not kept:
+        there = {value for one in candidates if (value := getattr(one.profile, field))}
         raise UsageError(
             f"no profile has {field} {asked}", cause="there is " + ", ".join(sorted(there))
         )
     return kept
+
+
+def _having(candidates: list[Candidate], field: str, asked: str) -> list[Candidate]:
+    # A profile for both targets names none.
+    allowed = (asked, None) if field == "target" else (asked,)
+    return [one for one in candidates if getattr(one.profile, field) in allowed]
 
 
 def _tagged(candidates: list[Candidate], tags: dict[str, str]) -> list[Candidate]:
@@ -149,7 +181,7 @@ def _for_adapters(candidates: list[Candidate], *, lora: bool) -> list[Candidate]
         what = "serves LoRA adapters" if lora else "goes without LoRA adapters"
         raise UsageError(
             f"no profile {what}",
-            cause="there are " + ", ".join(one.profile.name for one in candidates[:8]),
+            cause=f"there are {_listed(candidates)}",
             hint="leave --lora out, and unset NIM_PEFT_SOURCE" if lora else "give --lora",
         )
     return kept

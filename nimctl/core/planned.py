@@ -56,12 +56,14 @@ def parse_gpu(text: str) -> GpuSpec:
     part, *pairs = [word.strip() for word in body.split(",")]
     uncounted = ":" in part and not _DEVICE.fullmatch(part)
     if not part or uncounted or not 0 < count <= _MOST:
-        raise _wrong(text, f"a GPU is named, and a count is between 1 and {_MOST}")
+        raise _wrong(text, f"a GPU is named, and a count, which is last, is 1 to {_MOST}")
     values: dict[str, object] = {}
     for pair in pairs:
         name, equals, value = (word.strip() for word in pair.partition("="))
         if not equals or name not in _ATTRIBUTES:
             raise _wrong(text, f"`{pair}` is none of " + ", ".join(f"{n}=" for n in _ATTRIBUTES))
+        if name in values:
+            raise _wrong(text, f"`{name}=` stands here twice")
         values[name] = _attribute(text, name, value)
     return msgspec.convert({"part": part, "count": count, **values}, GpuSpec)
 
@@ -273,7 +275,7 @@ def _wrong(text: str, cause: str) -> UsageError:
     return UsageError(
         f"`--gpu {text}` cannot be read",
         cause=cause,
-        hint="for example --gpu h100_sxm:8, or --gpu rtx_4090,memory=24GiB,used=3GiB",
+        hint="for example --gpu h100_sxm:8, or --gpu rtx_4090,memory=24GiB,used=3GiB:2",
     )
 
 

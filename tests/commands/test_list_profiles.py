@@ -306,6 +306,9 @@ def test_tags_that_are_none_are_refused(run: Run) -> None:
     result = run("list-profiles", "capitals-demo", "--tags", "tp:2")
     assert result.code == 2
     words(result, "`tp:2` is no list of tags", "tag=value,tag=value")
+    twice = run("list-profiles", "capitals-demo", "--tags", "tp=1, tp=2")
+    assert twice.code == 2
+    words(twice, "has the tag tp twice")
 
 
 def test_what_is_not_meant_is_not_listed(big: Big) -> None:

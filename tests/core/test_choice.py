@@ -261,6 +261,35 @@ def test_what_nothing_has_is_said(
     assert cause in str(caught.value.cause)
 
 
+@pytest.mark.parametrize(
+    ("wish", "message", "cause"),
+    [
+        (Wish(profile="vllm-bf16-tp1-pp1", precision="fp8"), "is not of precision fp8", "bf16"),
+        (
+            Wish(profile="vllm-bf16-tp1-pp1", backend="sglang", named_by="NIM_MODEL_PROFILE"),
+            "which NIM_MODEL_PROFILE names, is not of backend sglang",
+            "it has backend vllm",
+        ),
+        (
+            Wish(profile="vllm-bf16-tp1-pp1", tags={"tp": "1", "gpu": "h100"}),
+            "is not of tag gpu h100",
+            "it has no tag gpu",
+        ),
+    ],
+)
+def test_a_named_profile_that_is_not_as_the_rest_of_the_wish_is_refused(
+    wish: Wish, message: str, cause: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        matching(MIXED, wish, NIM_ORDER)
+    assert cause in str(caught.value.cause)
+
+
+def test_a_named_profile_that_is_as_the_rest_of_the_wish_is_kept() -> None:
+    wish = Wish(profile="vllm-bf16-tp1-pp1", precision="bf16", target="latency", tags={"tp": "1"})
+    assert names(matching(MIXED, wish, NIM_ORDER)) == ["vllm-bf16-tp1-pp1"]
+
+
 def test_the_beginning_of_an_id_must_mean_one_profile() -> None:
     def entry(id_: str) -> Candidate:
         return candidate(entry=ManifestEntry(id=id_, name=f"profile {id_[-1]}", tags={}))
@@ -269,6 +298,10 @@ def test_the_beginning_of_an_id_must_mean_one_profile() -> None:
     with pytest.raises(UsageError, match="several profiles begin with `8b87146e`"):
         matching(twins, Wish(profile="8b87146e"), NIM_ORDER)
     assert len(matching(twins, Wish(profile="8b87146e39b0305b"), NIM_ORDER)) == 1
+    many = [entry(f"8b87146e{number:04}") for number in range(30)]
+    with pytest.raises(UsageError) as caught:
+        matching(many, Wish(profile="8b87146e"), NIM_ORDER)
+    assert str(caught.value.cause).endswith("profile 7 and 22 more")
     # Ids of any form are matched whole, however short.
     assert len(matching(twins, Wish(profile="abc"), NIM_ORDER)) == 1
 
