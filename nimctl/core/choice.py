@@ -121,19 +121,20 @@ def _agreeing(named: list[Candidate], wish: Wish) -> list[Candidate]:
     for field, asked in _fields(wish):
         kept = _having(named, field, asked)
         if not kept:
-            raise _contradiction(wish, field, asked, getattr(named[0].profile, field))
+            raise _contradiction(wish, named[0].profile, field, asked)
         named = kept
     for tag, asked in wish.tags.items():
         kept = [one for one in named if _has_tags(one.profile, {tag: asked})]
         if not kept:
-            raise _contradiction(wish, f"tag {tag}", asked, named[0].profile.tags.get(tag))
+            raise _contradiction(wish, named[0].profile, tag, asked)
         named = kept
     return named
 
 
-def _contradiction(wish: Wish, what: str, asked: str, has: str | None) -> UsageError:
+def _contradiction(wish: Wish, profile: Profile, what: str, asked: str) -> UsageError:
+    has = profile.tags.get(what) or getattr(profile, what, None)
     return UsageError(
-        f"the profile `{wish.profile}`, which {wish.named_by} names, is not of {what} {asked}",
+        f"{profile.name}, which {wish.named_by} names, is not of {what} {asked}",
         cause=f"it has {what} {has}" if has else f"it has no {what}",
         hint="leave one of the two out",
     )

@@ -272,8 +272,8 @@ def test_what_nothing_has_is_said(
         ),
         (
             Wish(profile="vllm-bf16-tp1-pp1", tags={"tp": "1", "gpu": "h100"}),
-            "is not of tag gpu h100",
-            "it has no tag gpu",
+            "is not of gpu h100",
+            "it has no gpu",
         ),
     ],
 )
