@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from nimctl.core import gpus
-from nimctl.core.architecture import Architecture
+from nimctl.core.architecture import Architecture, decoder_parameters
 from nimctl.core.catalogue import Model, Nim, Variant
 from nimctl.core.errors import UsageError
 from nimctl.core.fit.precision import names_of, range_of
@@ -24,6 +24,9 @@ _IMAGE = re.compile(
 )
 # Keys of the table, and the words of NIM's tag `gpu`, in which what NVIDIA published is named.
 _GPU_WORDS = frozenset(word for part in gpus.PARTS for word in (part.key, *part.nim_tags))
+# By which factor the parameters may differ from what the other numbers add up to: where they were
+# computed from them, biases apart, and else, where layers may differ from each other.
+_COMPUTED, _STATED = 1.02, 4
 _TARGETS = ("latency", "throughput")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -125,6 +128,13 @@ def _architecture_flaws(architecture: Architecture) -> Iterator[Flaw]:
     window, layers = architecture.sliding_window, architecture.attention_layers
     if window and window.layers >= (layers or architecture.layers):
         yield at("sliding_window", f"{window.layers} layers leave none that attends to all tokens")
+    says, adds_up_to = architecture.parameters, decoder_parameters(architecture)
+    computed = architecture.parameters_from == "computed"
+    if (
+        adds_up_to
+        and not 1 / (most := _COMPUTED if computed else _STATED) < says / adds_up_to < most
+    ):
+        yield at("parameters", f"{says:,}, but the other numbers add up to {adds_up_to:,}")
     for field in ("active_parameters", "vision_parameters"):
         value = getattr(architecture, field)
         if value and value > architecture.parameters:

@@ -9,7 +9,7 @@ from nimctl.core.catalogue import Model
 from nimctl.core.catalogue_rules import broken_rules
 
 ARCHITECTURE = {
-    "parameters": 1000,
+    "parameters": 4168,
     "layers": 4,
     "hidden_size": 8,
     "intermediate_size": 16,
@@ -42,6 +42,26 @@ def test_a_sound_model_breaks_no_rule() -> None:
         )
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "sound"),
+    [
+        ({"parameters": 4200, "parameters_from": "computed"}, True),
+        ({"parameters": 5000, "parameters_from": "computed"}, False),
+        ({"parameters": 5000, "parameters_from": "card"}, True),
+        ({"parameters": 41_680}, False),
+        ({"parameters": 10**23}, False),
+        ({"parameters": 417}, False),
+        # Layers without attention are not counted, so nothing can be compared.
+        ({"parameters": 41_680, "attention_layers": 2}, True),
+    ],
+)
+def test_the_number_of_parameters_is_compared_with_the_shape(
+    fields: dict[str, Any], *, sound: bool
+) -> None:
+    found = flaws(architecture=ARCHITECTURE | fields, profiles=[CPU])
+    assert ("add up to 4,168" in "".join(found)) is not sound
 
 
 def test_a_file_is_named_after_its_model() -> None:
@@ -122,7 +142,7 @@ def test_a_broken_rule_is_told_with_its_place(fields: dict[str, Any], flaw: str)
             "architecture.experts_per_token: 9 is more than the 8 experts",
         ),
         ({"attention_layers": 5}, "architecture.attention_layers: 5 is more than the 4 layers"),
-        ({"active_parameters": 1001}, "architecture.active_parameters: 1001 is more than"),
+        ({"active_parameters": 5001}, "architecture.active_parameters: 5001 is more than"),
         (
             {"sliding_window": {"tokens": 8, "layers": 4}},
             "architecture.sliding_window: 4 layers leave none that attends to all tokens",
