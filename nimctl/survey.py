@@ -1,5 +1,6 @@
 """What there is to choose from: profiles, judged for a host with what the store has."""
 
+import itertools
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -34,6 +35,9 @@ from nimctl.core.variants import parts_of, profiles_of
 from nimctl.manifests import sources
 from nimctl.manifests.patterns import try_patterns
 from nimctl.tools import Tools
+
+# A manifest may have hundreds of patterns, and all may be hostile.
+_NOTES = 3
 
 
 class Survey(NamedTuple):
@@ -123,12 +127,14 @@ def survey_manifest(
     patterns = {one.product_pattern for one in profiles if one.product_pattern}
     names = {gpu.name for gpu in host.gpus}
     found = try_patterns(patterns, names, python=tools.python) if names else {}
+    untried = {one: result.problem for one, result in found.items() if result.problem}
     judge = Judge(
         host,
         architecture=_architecture(manifest, tools),
         capacity=capacity,
         covered=engines_for(profiles),
         names_product=lambda pattern, product: product in found[pattern].names,
+        untried=untried,
     )
     pinned = {_place(artifact.reference) for artifact in tools.artifacts.all()}
     artifacts = {
@@ -144,12 +150,15 @@ def survey_manifest(
         order=NIM_ORDER,
         judge=judge,
         sizes={id_: _size(pinned) for id_, pinned in artifacts.items()},
-        notes=tuple(
-            f"the pattern {pattern} is left out: {result.problem}"
-            for pattern, result in found.items()
-            if result.problem
-        ),
+        notes=tuple(_notes(untried)),
     )
+
+
+def _notes(untried: Mapping[str, str]) -> Iterable[str]:
+    for pattern, problem in itertools.islice(untried.items(), _NOTES):
+        yield f"the pattern {pattern} is left out: {problem}"
+    if (rest := len(untried) - _NOTES) > 0:
+        yield f"{rest} more are left out; the profiles that have them say why"
 
 
 def made_for_others(model: Model, host: Host) -> int:

@@ -90,6 +90,21 @@ def test_patterns_choose_by_the_product_and_hostile_ones_are_left_out(
     result = run("list-profiles", "--manifest", path, "--gpu", "NVIDIA A100-SXM4-80GB", "--all")
     assert result.code == 0
     assert "is left out: it takes too long, and was stopped" in result.err
+    assert "the pattern is left out, it takes too long" in " ".join(result.out.split())
+
+
+def test_of_many_broken_patterns_few_are_told_on_stderr(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        "\n".join(
+            f"p{number}: {{tags: {{backend: onnx, product_name_regex: '({number}'}}}}"
+            for number in range(30)
+        )
+    )
+    result = run("list-profiles", "--manifest", path, "--gpu", "l40s", "--json")
+    assert result.err.count("is left out") == 3
+    assert "27 more are left out" in result.err
+    assert all("no valid pattern" in one["reasons"][0] for one in result.json["profiles"])
 
 
 def test_a_manifest_comes_from_stdin(environ: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ It is tried on each group of identical GPUs, and the best is taken: another GPU 
 makes it worse. (NIM itself finds nothing compatible on a mixed host.)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -82,6 +82,7 @@ class GpuTrials:
         capacity: CapacityWish,
         covered: Engines,
         names_product: NamesProduct,
+        untried: Mapping[str, str],
     ) -> None:
         self.groups = groups_of(host)
         self._inventory = inventory(self.groups)
@@ -90,6 +91,7 @@ class GpuTrials:
         self._capacity = capacity
         self._covered = covered
         self._names_product = names_product
+        self._untried = untried
         self._kinds: dict[tuple[object, ...], _Kinds] = {}
         self._trials: dict[tuple[object, ...], Trial] = {}
 
@@ -144,6 +146,8 @@ class GpuTrials:
             words = f"{made}, and runs on all of compute capability 8.0 and above"
             return Check(name="GPU", passed=True, words=words)
         words = f"{made}, this host has {self._inventory}"
+        if problem := self._untried.get(profile.product_pattern or ""):
+            words = f"{made}: the pattern is left out, {problem}"
         return Check(name="GPU", passed=False, words=words)
 
     def _is_meant(self, profile: Profile, gpu: Gpu) -> bool:

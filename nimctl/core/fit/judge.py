@@ -1,6 +1,6 @@
 """The judge: which of four classes a profile is in on a host, and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from nimctl.core.architecture import Architecture
 from nimctl.core.fit.cpu import try_on_cpu
@@ -30,7 +30,7 @@ class Judge:
 
     `architecture` is the model's, None when it is not known; `capacity` what was asked for.
     `covered` are those of `engines_for`. `names_product` tells whether a product matches
-    the regular expression of a manifest.
+    the regular expression of a manifest; `untried` are those that it cannot tell of, and why.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Judge:
         capacity: CapacityWish = ANY_CAPACITY,
         covered: Engines = frozenset(),
         names_product: NamesProduct = exactly,
+        untried: Mapping[str, str] | None = None,
     ) -> None:
         self._host = host
         self._architecture = architecture
@@ -51,6 +52,7 @@ class Judge:
             capacity=capacity,
             covered=covered,
             names_product=names_product,
+            untried=untried or {},
         )
 
     def judge(self, profile: Profile, *, cached: bool = False) -> Candidate:
