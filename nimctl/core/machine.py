@@ -91,7 +91,10 @@ class ContainerEngine(Value):
 
 
 class Trouble(Value):
-    """Something that was found broken; `message` says it in words."""
+    """Something that was found broken; `message` says it in words.
+
+    `gpu` is the index of the GPU that has to be set up otherwise, where one has.
+    """
 
     kind: Literal[
         "container-without-gpus",
@@ -108,6 +111,7 @@ class Trouble(Value):
         "unknown-gpu",
     ]
     message: str
+    gpu: int | None = None
 
 
 class Host(Value):

@@ -128,7 +128,7 @@ def conclude(
     if slices:
         return slices, ()
     message = f"GPU {seen.index} ({seen.name}) is in MIG mode and has no slices"
-    return (), [Trouble(kind="mig-without-slices", message=message)]
+    return (), [Trouble(kind="mig-without-slices", message=message, gpu=seen.index)]
 
 
 def _device(seen: GpuReading, part: GpuPart | None) -> str:

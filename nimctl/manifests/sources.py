@@ -60,7 +60,10 @@ def read_endpoint(source: ManifestSource, http: "Client") -> FoundManifest:
     """
     url = source.place.rstrip("/")
     if not url.startswith(("http://", "https://")):
-        raise UsageError(f"`{source.place}` is no URL", hint=f"--endpoint http://{source.place}")
+        server = source.place.rpartition("://")[2]
+        raise UsageError(
+            f"`{source.place}` is no URL of http or https", hint=f"--endpoint http://{server}"
+        )
     url = url.removesuffix(_SERVED_AT).removesuffix("/v1") + _SERVED_AT
     response = http.get(url)
     if response.status == HTTPStatus.NOT_FOUND:

@@ -69,6 +69,14 @@ def test_recorded_machines_are_described_in_80_columns(
     assert max(map(len, lines)) <= 80
 
 
+def test_the_fix_of_a_gpu_without_slices_names_that_gpu(
+    run: Run, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    out = run("doctor", env=on_path("h100-mig-mixed", tmp_path, environ)).out
+    assert "sudo nvidia-smi mig -i 2 -cgi PROFILE -C" in " ".join(out.split())
+    assert "sudo nvidia-smi -i 2 -mig 0" in " ".join(out.split())
+
+
 def test_what_is_broken_comes_with_its_fix(
     run: Run, tmp_path: Path, environ: dict[str, str]
 ) -> None:

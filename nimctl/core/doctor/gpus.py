@@ -29,8 +29,8 @@ _FIXES = {
     "driver-silent": "sudo dmesg | grep -i -e nvrm -e xid, then: sudo reboot",
     "gpu-lost": "sudo dmesg | grep -i xid, then: sudo reboot",
     "library-missing": f"install the driver again: {_DRIVERS}",
-    "mig-without-slices": "sudo nvidia-smi mig -i GPU -cgi PROFILE -C"
-    ", or without MIG: sudo nvidia-smi -i GPU -mig 0",
+    "mig-without-slices": "sudo nvidia-smi mig -i {gpu} -cgi PROFILE -C, with one of"
+    " nvidia-smi mig -i {gpu} -lgip; or without MIG: sudo nvidia-smi -i {gpu} -mig 0",
     "no-driver": "sudo ubuntu-drivers install (Ubuntu)"
     ", or sudo apt-get install nvidia-driver (Debian)",
     "no-permission": "sudo usermod -aG video,render $USER, and log in again",
@@ -125,7 +125,9 @@ def _broken(group: str, trouble: Trouble, host: Host) -> Check:
         group=group,
         state=State.WARNING if host.gpus else State.PROBLEM,
         message=trouble.message,
-        fix=_FIXES[trouble.kind],
+        fix=_FIXES[trouble.kind].replace(
+            "{gpu}", "GPU" if trouble.gpu is None else str(trouble.gpu)
+        ),
         stops=() if host.gpus else GPU_BACKENDS,
     )
 
