@@ -1,13 +1,15 @@
 """A NIM's profiles as its own `list-model-profiles` prints them, with reasons.
 
 Headings and their order: https://docs.nvidia.com/nim/large-language-models/latest/utilities.html
-(1.x, and 2.x for low memory), https://docs.nvidia.com/nim/speech/latest/reference/utilities.html.
+(1.x), .../latest/deployment/model-profiles-and-selection.html (2.x: low memory, required memory),
+https://docs.nvidia.com/nim/speech/latest/reference/utilities.html.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from nimctl.cli.profile_words import COLUMNS, wrapped
+from nimctl.cli.units import size
 from nimctl.core.fit.gpu import BUSY_SHARE
 from nimctl.core.fit.groups import used_share
 from nimctl.core.profile import Fit
@@ -85,11 +87,21 @@ def _rows(profiles: Iterable["ListedProfile"], report: "ProfileList", indent: st
     for profile in profiles:
         chosen = profile.id == report.selected
         mark = "*" if chosen else "-"
-        yield from _continued(f"{indent}{mark} {profile.id} ({profile.name})", inner)
+        row = f"{indent}{mark} {profile.id} ({profile.name}){_requirement(profile)}"
+        yield from _continued(row, inner)
         if chosen:
             yield from wrapped(f"chosen: {report.why}", inner)
+        if profile.download_bytes is not None:
+            where = "in the store" if profile.engine == "cached" else "of files"
+            yield f"{inner}{size(profile.download_bytes)} {where}"
         for reason in profile.reasons:
             yield from wrapped(reason, inner)
+
+
+def _requirement(profile: "ListedProfile") -> str:
+    """As NIM 2.x prints what a profile states."""
+    stated = profile.gpu_memory_bytes
+    return "" if stated is None else f" [requires >={stated / 10**9:g} GB/gpu]"
 
 
 def _continued(line: str, indent: str) -> list[str]:

@@ -60,6 +60,30 @@ def test_a_manifest_is_listed_in_nims_classes_and_order(run: Run, tmp_path: Path
     assert "    made for h100, this host has 2 L40S" in lines
 
 
+def test_a_row_says_what_memory_it_states_and_what_of_it_is_in_the_store(
+    run: Run, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(2**20))
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        f"""schema_version: '2.0'
+profiles:
+- id: small
+  tags: {{llm_engine: vllm, min_vram_per_device_gb: '24'}}
+  workspace: {{files: {{a: {{uri: {weights}}}}}}}
+- id: {"4f" * 32}
+  tags: {{llm_engine: vllm, precision: bf16, min_vram_per_device_gb: '40.5'}}
+"""
+    )
+    pulled = run("pull", "--manifest", path, "--profile", "small", "--model-store", tmp_path / "s")
+    assert pulled.code == 0, pulled
+    out = run("list-profiles", "--manifest", path, "--gpu", "l40s").out
+    assert "small (vllm) [requires >=24 GB/gpu]\n" in out
+    assert "\n    1.0 MiB in the store\n" in out
+    assert "\n    (vllm-bf16) [requires >=40.5 GB/gpu]\n" in out
+
+
 def test_the_document_is_the_same_as_for_the_catalogue(run: Run, tmp_path: Path) -> None:
     path = manifest(tmp_path, L40S)
     report = run("list-profiles", "--manifest", path, "--gpu", "l40s:2", "--json").json
