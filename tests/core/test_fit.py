@@ -111,6 +111,17 @@ def test_an_engine_of_another_model_or_mode_is_none_of_this_one() -> None:
     assert fits == [Fit.COMPATIBLE, Fit.INCOMPATIBLE, Fit.BUILDABLE]
 
 
+def test_a_context_that_the_model_was_not_trained_for_is_pointed_out() -> None:
+    def said(tokens: int) -> tuple[str, ...]:
+        capacity = CapacityWish(max_model_len=tokens)
+        return judge(VLLM, host("h100_sxm"), LLAMA_8B, capacity=capacity).reasons
+
+    assert said(131_072) == ()
+    assert said(131_073) == (
+        "--max-model-len 131073 goes beyond the 131072 tokens it was trained for",
+    )
+
+
 # Which precision.
 
 

@@ -67,7 +67,7 @@ class Judge:
             profile=profile,
             fit=fit,
             cached=cached,
-            reasons=tuple(_reasons(profile, trial, fit, cached=cached)),
+            reasons=(*_reasons(profile, trial, fit, cached=cached), *self._beyond()),
             memory=trial.memory,
             gpus=trial.gpus,
         )
@@ -76,6 +76,13 @@ class Judge:
         """All that a profile was asked, up to the first check that it failed."""
         trial = self._try(profile)
         return (*trial.checks, trial.room) if trial.room else trial.checks
+
+    def _beyond(self) -> Iterable[str]:
+        """Backends stretch a context or refuse to; whichever, it is not what was trained."""
+        asked = self._capacity.max_model_len
+        if asked and self._architecture and asked > self._architecture.context_length:
+            trained = self._architecture.context_length
+            yield f"--max-model-len {asked} goes beyond the {trained} tokens it was trained for"
 
     def _try(self, profile: Profile) -> Trial:
         if profile.backend == "llama_cpp":
