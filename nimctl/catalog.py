@@ -123,7 +123,9 @@ def check(path: Path) -> CheckedFile:
 
 def _judged(path: Path) -> tuple[Model | None, tuple[PlacedFlaw, ...]]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            # One byte more than is accepted, so that what is endless is refused as too large.
+            data = file.read(_LIMITS.document_bytes + 1)
     except OSError as error:
         raise VerificationError(f"{path} cannot be read", cause=error.strerror) from error
     tree = safe_yaml.read(data, str(path), limits=_LIMITS)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nimctl.core.refs import ModelRef
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+# A machine with 1,024 GPUs that are all linked takes 4.5 MB.
+_HOST_BYTES = 16 * 2**20
 
 
 def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -266,5 +268,5 @@ def _machine(gpus: tuple[str, ...], host_file: "BinaryIO | None") -> "Host | Non
             "--gpu and a host's file both say what to plan for", hint="give one of them"
         )
     if host_file is not None:
-        return read_host(host_file.read())
+        return read_host(host_file.read(_HOST_BYTES))
     return planned_host(gpus) if gpus else None

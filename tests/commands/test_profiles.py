@@ -141,7 +141,9 @@ def test_hostile_yaml_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bomb.yaml").write_text(bomb)
     (tmp_path / "deep.yaml").write_text("a: " + "[" * 100_000)
     (tmp_path / "twice.yaml").write_text("name: twice\nname: twice\ntitle: x\n")
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
     result = run("profiles", "validate", tmp_path)
     assert result.code == 6
-    assert result.out.splitlines()[-1] == "3 files, 0 of them sound"
+    assert result.out.splitlines()[-1] == "4 files, 0 of them sound"
+    assert "the document is larger than 1,048,576 bytes" in result.out
     assert "line 2: the key `name` stands here twice" in result.out
