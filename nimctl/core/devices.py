@@ -1,4 +1,4 @@
-"""Which GPUs a server is given: asked for, free of other servers, alike, and near each other."""
+"""Which GPUs a server may have: those that were asked for and are free of other servers."""
 
 from collections.abc import Iterable, Mapping
 
@@ -69,53 +69,6 @@ def within_reach(host: Host, wish: GpuWish, taken: Mapping[str, str]) -> Host:
     gpus = named or host.gpus
     free = gpus if wish.shared else tuple(gpu for gpu in gpus if gpu.uuid not in taken)
     return msgspec.structs.replace(host, gpus=free)
-
-
-def assign(gpus: Iterable[Gpu], count: int) -> tuple[Gpu, ...]:
-    """Choose `count` of these GPUs: of one kind, near each other, the emptiest first.
-
-    GPUs that NVLink joins are preferred to those of one NUMA node, and those to any. MIG slices
-    and whole GPUs are kinds of their own.
-
-    Raises:
-        HardwareError: There are not so many of one kind.
-    """
-    kinds: dict[tuple[str, str | None], list[Gpu]] = {}
-    for gpu in gpus:
-        kinds.setdefault((gpu.pci_device, gpu.mig_profile), []).append(gpu)
-    enough = [group for group in kinds.values() if len(group) >= count]
-    if not enough:
-        largest = max((len(group) for group in kinds.values()), default=0)
-        raise HardwareError(
-            f"{count} identical GPUs are needed, {largest} are free",
-            hint="nimctl ps shows which server has which, nimctl doctor what there is",
-        )
-    sets = [tuple(group[:count]) for kind in enough for group in _neighbourhoods(kind, count)]
-    return max(sets, key=_worth)
-
-
-def _neighbourhoods(kind: list[Gpu], count: int) -> list[list[Gpu]]:
-    """Groups that are joined by NVLink, else on one NUMA node, else all; the emptiest first."""
-    emptiest = sorted(kind, key=lambda gpu: (-(gpu.memory_free_bytes or 0), gpu.index))
-    if count == 1:
-        return [[gpu] for gpu in emptiest]
-    joined = [
-        [gpu, *(peer for peer in emptiest if peer.index in gpu.nvlink_peers)] for gpu in emptiest
-    ]
-    linked = [group for group in joined if len(group) >= count]
-    if linked:
-        return linked
-    nodes: dict[int | None, list[Gpu]] = {}
-    for gpu in emptiest:
-        nodes.setdefault(gpu.numa_node, []).append(gpu)
-    near = [group for group in nodes.values() if len(group) >= count]
-    return near or [emptiest]
-
-
-def _worth(chosen: tuple[Gpu, ...]) -> tuple[int, tuple[int, ...]]:
-    """More free memory on the fullest of them is better, then lower indices."""
-    least = min(gpu.memory_free_bytes or 0 for gpu in chosen)
-    return least, tuple(-gpu.index for gpu in chosen)
 
 
 def _named(gpus: Iterable[Gpu], device: str) -> Gpu:

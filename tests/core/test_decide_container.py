@@ -202,6 +202,43 @@ def test_replicas_have_ports_and_gpus_of_their_own_behind_one_router() -> None:
     assert kinds(plan).count("Await") == 3
 
 
+def test_replicas_stay_on_their_node_and_the_plan_names_it() -> None:
+    gpus = tuple(
+        msgspec.structs.replace(GPUS[0], index=index, uuid=f"GPU-{index}", numa_node=index % 2)
+        for index in range(6)
+    )
+    plan = serve(
+        target(profile={"tp": 2}),
+        {"replicas": None, "name": "twins"},
+        machine(gpus=gpus),
+        replica_ports=(1, 2, 3, 4, 5, 6),
+    )
+    name = GPUS[0].name
+    assert [note for note in plan.notes if note.startswith("twins-")] == [
+        f"twins-1: {VLLM} on GPU 0 ({name}), 2 ({name}), NUMA node 0",
+        f"twins-2: {VLLM} on GPU 1 ({name}), 3 ({name}), NUMA node 1",
+        f"twins-3: {VLLM} on GPU 4 ({name}), 5 ({name}), NUMA nodes 0 and 1",
+    ]
+
+
+def test_servers_run_on_the_kind_that_their_profile_was_judged_on() -> None:
+    a100 = tuple(
+        msgspec.structs.replace(
+            one, index=one.index + 2, uuid=f"GPU-{one.index + 2}", pci_device="20b2:10de"
+        )
+        for one in GPUS
+    )
+    judged = msgspec.structs.replace(target().candidate, gpus=a100[:1])
+    on_a100 = msgspec.structs.replace(target(), candidate=judged)
+    both = machine(gpus=(*GPUS, *a100))
+    one = launch_of(serve(on_a100, host=both)).container.devices
+    assert one
+    assert one.uuids == ("GPU-2",)
+    plan = serve(on_a100, {"replicas": None}, both, replica_ports=(1, 2, 3, 4))
+    made = [step.container for step in plan.steps if isinstance(step, LaunchContainer)]
+    assert [one.devices.uuids for one in made if one.devices] == [("GPU-2",), ("GPU-3",)]
+
+
 def test_more_replicas_than_there_are_gpus_for_are_refused() -> None:
     refused = refusal(HardwareError, request={"replicas": 3}, replica_ports=(1, 2, 3))
     assert refused.cause == "there are enough for 2"

@@ -35,7 +35,8 @@ from nimctl.core.decide.serving import (
 )
 from nimctl.core.decide.target import Surroundings, Target
 from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError, UsageError
-from nimctl.core.machine import ContainerEngine
+from nimctl.core.machine import ContainerEngine, Gpu
+from nimctl.core.placement import nodes_of
 from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step, Write
 from nimctl.core.requests import IN_CONTAINERS, ServeRequest
 from nimctl.core.router import ROUTER
@@ -313,6 +314,14 @@ def _notes(
     if around.offer and around.offer.size:
         yield f"{around.offer.reference} is pulled: {around.offer.size / 2**30:.1f} GiB"
     for launch, place in zip(launches, places, strict=True):
-        names = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in place.gpus)
         who = f"{place.name}: " if launch.server.group else ""
-        yield f"{who}{launch.container.image} on " + (f"GPU {names}" if names else "the CPU")
+        yield f"{who}{launch.container.image} on {_where(place.gpus, around)}"
+
+
+def _where(gpus: tuple[Gpu, ...], around: Surroundings) -> str:
+    if not gpus:
+        return "the CPU"
+    names = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in gpus)
+    nodes = nodes_of(gpus) if len(nodes_of(around.host.gpus)) > 1 else ()
+    near = f", NUMA node{'s' if len(nodes) > 1 else ''} {' and '.join(map(str, nodes))}"
+    return f"GPU {names}{near if nodes else ''}"

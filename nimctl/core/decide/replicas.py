@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 from nimctl.core.containers import ContainerSpec, Mount
 from nimctl.core.decide.serving import Keys
 from nimctl.core.decide.target import Surroundings, Target
-from nimctl.core.devices import assign
 from nimctl.core.errors import HardwareError, NotFoundError, UsageError
-from nimctl.core.machine import Gpu
+from nimctl.core.fit.groups import groups_of
+from nimctl.core.machine import Gpu, Host
+from nimctl.core.placement import place
 from nimctl.core.plan import Await, Configure, Launch, LaunchContainer, PullImage, Step
 from nimctl.core.requests import ServeRequest
 from nimctl.core.router import Replica, Router, haproxy_argv
@@ -48,9 +49,9 @@ def slots(
         UsageError: `auto` on a machine where nothing bounds it.
     """
     if not routed:
-        gpus = next(iter(_groups(target, around, 1)))
+        (gpus,) = _groups(target, around, 1)
         return (Slot(name=name, port=around.port, address=request.host, gpus=gpus),)
-    groups = tuple(_groups(target, around, request.replicas))
+    groups = _groups(target, around, request.replicas)
     return tuple(
         Slot(name=f"{name}-{index}", port=port, address="127.0.0.1", gpus=gpus)
         for index, (gpus, port) in enumerate(zip(groups, around.replica_ports, strict=False), 1)
@@ -133,7 +134,7 @@ def _pull(request: ServeRequest, around: Surroundings) -> Iterator[Step]:
     yield PullImage(image=ROUTER_IMAGE, platform=f"linux/{engine.architecture}")
 
 
-def _groups(target: Target, around: Surroundings, count: int | None) -> Iterator[tuple[Gpu, ...]]:
+def _groups(target: Target, around: Surroundings, count: int | None) -> tuple[tuple[Gpu, ...], ...]:
     """The GPUs of each replica; each GPU is in at most one."""
     profile = target.candidate.profile
     if profile.backend == "llama_cpp":
@@ -142,30 +143,29 @@ def _groups(target: Target, around: Surroundings, count: int | None) -> Iterator
                 "--replicas auto counts GPUs, and llama_cpp serves on the CPU",
                 hint="--replicas N",
             )
-        yield from ((),) * count
-        return
-    free = around.host.gpus
-    made = 0
-    while count is None or made < count:
-        try:
-            chosen = assign(free, profile.gpus_needed)
-        except HardwareError as error:
-            if made and count is None:
-                return
-            if made:
-                raise HardwareError(
-                    f"{count} replicas need {count} times {profile.gpus_needed} identical GPUs",
-                    cause=f"there are enough for {made}",
-                    hint=f"--replicas {made}, or --replicas auto",
-                ) from error
-            raise
-        yield chosen
-        made += 1
-        # Replicas are alike, so that any of them may answer: the next ones are of the same kind.
-        taken = {gpu.uuid for gpu in chosen}
-        kind = (chosen[0].pci_device, chosen[0].mig_profile)
-        free = tuple(
-            gpu
-            for gpu in free
-            if gpu.uuid not in taken and (gpu.pci_device, gpu.mig_profile) == kind
+        return ((),) * count
+    size = profile.gpus_needed
+    judged = target.candidate.gpus
+    if count == 1 and len(judged) == size:
+        return (judged,)
+    alike = _alike(judged, around.host)
+    made = place(alike, size, count)
+    if not made:
+        raise HardwareError(
+            f"{size} identical GPUs are needed, {len(alike)} are free",
+            hint="nimctl ps shows which server has which, nimctl doctor what there is",
         )
+    if count is not None and len(made) < count:
+        raise HardwareError(
+            f"{count} replicas need {count} times {size} identical GPUs",
+            cause=f"there are enough for {len(made)}",
+            hint=f"--replicas {len(made)}, or --replicas auto",
+        )
+    return made
+
+
+def _alike(judged: tuple[Gpu, ...], host: Host) -> tuple[Gpu, ...]:
+    """The GPUs of the kind that the profile was judged on; any of them may answer for another."""
+    groups = groups_of(host)
+    chosen = (group.gpus for group in groups if set(judged) & set(group.gpus))
+    return next(chosen, groups[0].gpus if groups else ())

@@ -212,7 +212,7 @@ class GpuTrials:
 
     def _room(self, profile: Profile, group: GpuGroup) -> "_Room":
         count = profile.gpus_needed
-        chosen = pick(group, count, self._host, lambda gpu: self._suits(profile, gpu))
+        chosen = pick(group, count, lambda gpu: self._suits(profile, gpu))
         gpus = chosen or tuple(by_room(group, self._host)[:count])
         scarcest = min(gpus, key=lambda gpu: free_bytes(gpu, self._host) or 0)
         need = self._need(profile, scarcest)

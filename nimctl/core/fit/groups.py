@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from nimctl.core.machine import Gpu, Host
+from nimctl.core.placement import place
 from nimctl.core.value import Value
 
 
@@ -65,26 +66,9 @@ def used_share(gpu: Gpu) -> float:
     return (gpu.memory_used_bytes or 0) / gpu.memory_total_bytes
 
 
-def pick(
-    group: GpuGroup, count: int, host: Host, suits: Callable[[Gpu], bool]
-) -> tuple[Gpu, ...] | None:
-    """Take GPUs that suit, those with the most free memory; linked by NVLink where some are.
-
-    None when there are not enough.
-    """
-    able = [gpu for gpu in by_room(group, host) if suits(gpu)]
-    if len(able) < count:
-        return None
-    place = {gpu.uuid: number for number, gpu in enumerate(able)}
-    joined = ([gpu, *(one for one in able if one.index in gpu.nvlink_peers)] for gpu in able)
-    islands = [island[:count] for island in joined if len(island) >= count]
-    return tuple(
-        min(
-            islands,
-            key=lambda island: max(place[gpu.uuid] for gpu in island),
-            default=able[:count],
-        )
-    )
+def pick(group: GpuGroup, count: int, suits: Callable[[Gpu], bool]) -> tuple[Gpu, ...] | None:
+    """Take GPUs that suit, as near each other as can be; None when there are not enough."""
+    return next(iter(place(filter(suits, group.gpus), count, 1)), None)
 
 
 def by_room(group: GpuGroup, host: Host) -> list[Gpu]:
