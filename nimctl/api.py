@@ -203,7 +203,7 @@ def _replicas(name: str, tools: Tools) -> tuple[Member, ...]:
         )
     if not tools.servers.is_running(name):
         raise UsageError(f"{name} does not run", hint=f"nimctl restart {name}")
-    members = tools.container_servers.members(name)
+    members = tools.groups.replicas(name)
     if not members:
         raise NotFoundError(
             f"{name} has no replicas any more", hint=f"nimctl stop {name}, then serve it anew"

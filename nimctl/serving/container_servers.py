@@ -1,7 +1,7 @@
 """Servers in containers: everything that is known of them stands in the container's labels."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -161,16 +161,15 @@ class ContainerServers:
     def set_aside(self, name: str, grace_s: float) -> None:
         """Stop a server and keep it under another name, for `put_back`.
 
-        What an update that was killed has set aside stays there, if nothing runs in its place.
+        What an update that was killed has set aside stays there: it has served, and of what runs in
+        its place that is not known.
         """
         aside = f"{name}{_ASIDE}"
-        there, kept = self._containers.container(name), self._containers.container(aside)
-        if kept is None or (there and there.state.is_running):
-            if kept:
-                self._containers.remove(aside)
+        if self._containers.container(aside) is None:
             self.stop(name, grace_s)
             self._containers.rename(name, aside)
-        elif there:
+        elif self._containers.container(name):
+            self._containers.stop(name, _ABORT_S)
             self._containers.remove(name)
 
     def put_back(self, name: str) -> Server:
@@ -182,12 +181,16 @@ class ContainerServers:
         self._containers.start(name)
         return self.server(name)
 
-    def members(self, group: str) -> tuple[Member, ...]:
-        """The replicas of a group by name, and for one that is missing what was set aside."""
+    def members(self, group: str, serving: Collection[str]) -> tuple[Member, ...]:
+        """The replicas of a group by name.
+
+        For one that an update was killed at this is what was set aside, unless what stands in its
+        place is among those that are `serving`.
+        """
         found: dict[str, Container] = {}
         for one in self._containers.containers({GROUP_LABEL: group, HOME_LABEL: self._home}):
             name = server_of(one.labels).name
-            if name not in found or one.name == name:
+            if name not in found or (one.name == name) == (name in serving):
                 found[name] = one
         members = []
         for _, one in sorted(found.items()):

@@ -16,7 +16,7 @@ from nimctl.core.events import Emit, Finished, Started
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Replace
 from nimctl.core.router import ROUTER, router_socket
-from nimctl.core.servers import Server
+from nimctl.core.servers import Member, Server
 from nimctl.serving import routers
 from nimctl.serving.container_servers import ContainerServers
 from nimctl.serving.embedded import GRACE_S
@@ -45,6 +45,14 @@ class Groups:
         if self._servers.trouble and self._servers.server(name).backend == ROUTER:
             raise self._servers.trouble
         return members
+
+    def replicas(self, name: str) -> tuple[Member, ...]:
+        """The replicas behind a running router as they serve, or last did.
+
+        Raises:
+            NetworkError: The router does not answer.
+        """
+        return self._containers().members(name, routers.serving(self._socket_of(name)))
 
     def outermost(self, names: list[str]) -> list[str]:
         """Without the replicas whose router is among them too."""
@@ -115,6 +123,9 @@ class Groups:
         server = step.launch.server
         name, socket = server.name, self._socket(server)
         containers = self._containers()
+        if name in routers.serving(socket):
+            # Whatever an update that was killed has set aside: that one got ready in its place.
+            containers.forget_aside(name)
         emit(Started(task="drain", title=f"draining {name}"))
         try:
             routers.drain(socket, name, step.drain_s)
@@ -176,4 +187,7 @@ class Groups:
             return
 
     def _socket(self, server: Server) -> Path:
-        return Path(router_socket(str(self._layout.router(server.group or server.name))))
+        return self._socket_of(server.group or server.name)
+
+    def _socket_of(self, router: str) -> Path:
+        return Path(router_socket(str(self._layout.router(router))))

@@ -79,15 +79,29 @@ def admit(router_socket: Path, replica: str) -> None:
         time.sleep(_POLL_S)
 
 
+def serving(router_socket: Path) -> frozenset[str]:
+    """The replicas that get requests: their health checks succeed, and nothing drains them.
+
+    Raises:
+        NetworkError: The router does not answer.
+    """
+    rows = _rows(router_socket)
+    return frozenset(row["svname"] for row in rows if row["status"].startswith("UP"))
+
+
 def _requests(router_socket: Path, replica: str) -> int:
     row = _row(router_socket, replica)
     return int(row.get("scur") or 0) + int(row.get("qcur") or 0)
 
 
 def _row(router_socket: Path, replica: str) -> dict[str, str]:
+    return next((row for row in _rows(router_socket) if row["svname"] == replica), {})
+
+
+def _rows(router_socket: Path) -> list[dict[str, str]]:
+    """What HAProxy tells of each replica, and of all together as `BACKEND`."""
     text = _command(router_socket, "show stat").removeprefix("# ")
-    rows = csv.DictReader(text.splitlines())
-    return next((row for row in rows if (row["pxname"], row["svname"]) == (_BACKEND, replica)), {})
+    return [row for row in csv.DictReader(text.splitlines()) if row["pxname"] == _BACKEND]
 
 
 def _connect(connection: socket.socket, path: Path) -> None:

@@ -1,147 +1,34 @@
 """Replicas behind a router, under clients that go on asking."""
 
-import io
 import json
-import os
 import signal
 import subprocess
 import sys
-import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import openai
 import pytest
-from conftest import Result, words
+from conftest import words
 from docker_cli import RUN, docker
 from haproxy_image import REFERENCE as HAPROXY
 from haproxy_image import make_haproxy_image
-from stand_in_image import add_file, busybox
+from router_groups import AT_ONCE, SERVE, Group, nimctl, serve, status, until
 from streams import Clients, read_stream
 
 CLIENTS = 48
-AT_ONCE = 16
-SERVE = ("--container", "--max-num-seqs", str(AT_ONCE), "--threads", "1", "--port", "auto")
 PROMPT = "The capital of France is called"
 # One worker has them all: two groups of three replicas would share the machine.
 pytestmark = pytest.mark.xdist_group("router")
 
 
-def nimctl(environ: dict[str, str], *argv: str | Path) -> Result:
-    """The command in a process of its own: what it starts outlives the test that asked for it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "nimctl", *argv],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what must come; the limit is for a hung test only."""
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(condition)
-
-
-def status(url: str) -> int:
-    try:
-        with urlopen(url) as answer:
-            return int(answer.status)
-    except HTTPError as error:
-        return error.code
-
-
-class Group(NamedTuple):
-    """A router with its replicas: NAME-1, NAME-2, ..."""
-
-    environ: dict[str, str]
-    name: str
-    url: str
-
-    def replica(self, number: int) -> str:
-        return f"{self.name}-{number}"
-
-    def images(self) -> set[str]:
-        """The images of the replicas that run."""
-        listed = docker("ps", "--filter", f"label=dev.nimctl.group={self.name}", "-q").split()
-        return {docker("inspect", one, "--format", "{{.Config.Image}}") for one in listed}
-
-    def metric(self, name: str, number: int, **labels: str) -> float:
-        """What HAProxy counts of a replica."""
-        labels = {"proxy": "replicas", "server": self.replica(number), **labels}
-        wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
-        with urlopen(f"{self.url}/router/metrics") as answer:
-            lines = answer.read().decode().splitlines()
-        start = f"haproxy_server_{name}{{{wanted}}} "
-        return float(next(line for line in lines if line.startswith(start)).removeprefix(start))
-
-    def sends_requests_to(self, number: int) -> bool:
-        return bool(self.metric("status", number, state="UP"))
-
-    def states(self) -> dict[str, str]:
-        servers = nimctl(self.environ, "ps", "--all", "--json").json["servers"]
-        found = {one["name"]: one["state"] for one in servers}
-        return {name: state for name, state in found.items() if name.startswith(self.name)}
-
-
-def serve(environ: dict[str, str], name: str, *options: str | Path) -> Group:
-    made = nimctl(environ, "serve", "capitals-demo", *SERVE, "-d", "-n", name, "--json", *options)
-    assert made.code == 0, made
-    return Group(environ, name, made.json["server"]["url"])
-
-
 @pytest.fixture(scope="module")
-def home(
-    cpu_image: str,  # noqa: ARG001 - it is made
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[dict[str, str]]:
-    """A home that the tests of this module share: starting replicas takes seconds."""
-    # As deep as a home may be: a socket's path has 107 bytes at most.
-    home = tmp_path_factory.mktemp("a-home-with-a-name-that-is-longer-than-most")
-    yield {"HOME": str(home), "PATH": os.environ["PATH"], "NIMCTL_HOME": str(home / "n")}
-    mine = docker("ps", "--all", "--quiet", "--filter", f"name={RUN}").split()
-    if mine:
-        docker("rm", "--force", *mine)
-
-
-@pytest.fixture(scope="module")
-def group(home: dict[str, str]) -> Iterator[Group]:
+def group(groups_home: dict[str, str]) -> Iterator[Group]:
     """Three replicas of the demo model; each test leaves all three ready."""
-    made = serve(home, f"{RUN}-g", "--replicas", "3")
+    made = serve(groups_home, f"{RUN}-g", "--replicas", "3")
     yield made
-    nimctl(home, "stop", made.name)
-
-
-@pytest.fixture(scope="module")
-def next_image(cpu_image: str) -> Iterator[str]:
-    """The image under another name."""
-    reference = f"nimctl/llama-cpp:{RUN}-next"
-    docker("tag", cpu_image, reference)
-    yield reference
-    docker("rmi", reference)
-
-
-@pytest.fixture
-def slow_image(docker_runs: None) -> Iterator[str]:  # noqa: ARG001 - it skips
-    """One whose server never gets ready."""
-    reference = f"nimctl/llama-cpp:{RUN}-slow"
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        add_file(tar, "bin/sh", Path(busybox()).read_bytes(), mode=0o755)
-        add_file(tar, "bin/python3", b"#!/bin/sh\nsleep 600\n", mode=0o755)
-    argv = ["docker", "import", "--change", "ENV PATH=/bin", "-", reference]
-    subprocess.run(argv, input=buffer.getvalue(), check=True, capture_output=True)
-    yield reference
-    docker("rmi", "--force", reference)
+    nimctl(groups_home, "stop", made.name)
 
 
 def test_a_drained_replica_loses_no_request_and_comes_back(group: Group) -> None:
@@ -287,11 +174,11 @@ def test_stopping_a_group_finishes_its_streams_and_leaves_nothing(group: Group) 
     assert not (Path(own.environ["NIMCTL_HOME"]) / "routers" / own.name).exists()
 
 
-def foreground(home: dict[str, str], name: str, *options: str) -> "subprocess.Popen[str]":
+def foreground(groups_home: dict[str, str], name: str, *options: str) -> "subprocess.Popen[str]":
     argv = ("serve", "capitals-demo", *SERVE, "-n", name, "--replicas", "2", *options)
     return subprocess.Popen(
         [sys.executable, "-m", "nimctl", *argv],
-        env=home,
+        env=groups_home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -302,9 +189,9 @@ def running(name: str) -> list[str]:
     return docker("ps", "--filter", f"name={name}", "--format", "{{.Names}}").split()
 
 
-def test_ctrl_c_stops_router_and_replicas(home: dict[str, str]) -> None:
+def test_ctrl_c_stops_router_and_replicas(groups_home: dict[str, str]) -> None:
     name = f"{RUN}-f"
-    with foreground(home, name) as child:
+    with foreground(groups_home, name) as child:
         assert child.stdout is not None
         url = child.stdout.readline().strip().removesuffix("/v1")
         assert status(f"{url}/v1/health/ready") == 200
@@ -317,10 +204,10 @@ def test_ctrl_c_stops_router_and_replicas(home: dict[str, str]) -> None:
 
 
 def test_ctrl_c_while_replicas_start_leaves_nothing_running(
-    home: dict[str, str], slow_image: str
+    groups_home: dict[str, str], slow_image: str
 ) -> None:
     name = f"{RUN}-c"
-    with foreground(home, name, "--image", slow_image) as child:
+    with foreground(groups_home, name, "--image", slow_image) as child:
         until(lambda: len(running(name)) == 2)
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=60)
@@ -328,10 +215,10 @@ def test_ctrl_c_while_replicas_start_leaves_nothing_running(
     assert running(name) == []
 
 
-def test_a_replica_that_fails_takes_the_others_with_it(home: dict[str, str]) -> None:
+def test_a_replica_that_fails_takes_the_others_with_it(groups_home: dict[str, str]) -> None:
     name = f"{RUN}-x"
     failed = nimctl(
-        home,
+        groups_home,
         *("serve", "capitals-demo", *SERVE, "-d", "-n", name, "--replicas", "2"),
         *("-e", "PYTHONPATH=/nowhere"),
     )
@@ -362,7 +249,7 @@ def curl(*argv: str) -> str:
 
 @pytest.mark.usefixtures("haproxy_image")
 def test_a_router_in_a_container_checks_keys_and_speaks_http_2(
-    home: dict[str, str], tmp_path: Path
+    groups_home: dict[str, str], tmp_path: Path
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
@@ -381,13 +268,13 @@ def test_a_router_in_a_container_checks_keys_and_speaks_http_2(
     keys.write_text("first-key\nsecond-key\n")
     # What the engine starts again after a boot, it starts with its router: in a container.
     own = serve(
-        home,
+        groups_home,
         f"{RUN}-k",
         *("--tls-cert", both, "--api-key-file", keys, "--restart", "unless-stopped"),
     )
     assert own.url.startswith("https://")
     assert docker("inspect", own.name, "--format", "{{.Config.Image}}") == HAPROXY
-    hashes = Path(home["NIMCTL_HOME"]) / "routers" / own.name / "keys.sha256"
+    hashes = Path(groups_home["NIMCTL_HOME"]) / "routers" / own.name / "keys.sha256"
     assert "first-key" not in hashes.read_text()
     asked = json.dumps({"model": "capitals-demo", "prompt": PROMPT, "temperature": 0})
     question = ("-H", "Content-Type: application/json", "-d", asked, f"{own.url}/v1/completions")
@@ -413,5 +300,5 @@ def test_a_router_in_a_container_checks_keys_and_speaks_http_2(
     docker("stop", "--time", "1", own.replica(1))
     until(lambda: health("ready") == "503")
     assert health("live") == "200"
-    assert nimctl(home, "stop", own.name).code == 0
+    assert nimctl(groups_home, "stop", own.name).code == 0
     assert running(own.name) == []
