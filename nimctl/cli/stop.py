@@ -35,14 +35,14 @@ def command(
         raise click.UsageError("name the servers to stop, or give --all")
     with Tools(settings) as tools:
         named = list(tools.servers.running()) if all_ else list(names)
+        unlisted = tools.servers.trouble
         for name in named:
             # An unknown name is refused before the first one is stopped.
             tools.servers.is_running(name)
         chosen = tools.groups.outermost(named)
         killed = [name for name in chosen if not tools.groups.stop(name, grace_s)]
-        trouble = tools.servers.trouble
-    if all_ and trouble:
-        output.note(f"servers in containers could not be asked: {trouble.message}")
+    if all_ and unlisted:
+        output.note(f"servers in containers could not be asked: {unlisted.message}")
     for name in killed:
         output.note(f"{name} did not end within {grace_s:g} s and was killed")
     report = Stopped(

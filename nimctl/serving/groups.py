@@ -8,10 +8,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
-from nimctl.core.errors import DeadlineError, NimctlError, ServerDiedError
+from nimctl.core.errors import ContainerEngineError, DeadlineError, NimctlError, ServerDiedError
 from nimctl.core.events import Emit, Finished, Started
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Replace
@@ -42,8 +42,9 @@ class Groups:
             ContainerEngineError: It is a router, and the engine does not tell what is behind it.
         """
         members = sorted(one.name for one in self._servers.servers() if one.group == name)
-        if self._servers.trouble and self._servers.server(name).backend == ROUTER:
-            raise self._servers.trouble
+        trouble = self._servers.trouble
+        if trouble and self._servers.server(name).backend == ROUTER:
+            raise trouble
         return members
 
     def replicas(self, name: str) -> tuple[Member, ...]:
@@ -68,19 +69,25 @@ class Groups:
         try:
             self._servers.wait(name)
         except ServerDiedError:
-            self._stop_members(name, GRACE_S)
+            # An engine that is in trouble as well must not hide why this one died.
+            with suppress(ContainerEngineError):
+                self._stop_all(self.members(name), GRACE_S)
             raise
 
     def stop(self, name: str, grace_s: float = GRACE_S) -> bool:
         """Stop a server, requests in flight finished; False when something had to be killed.
 
         A router takes its replicas with it; a replica is drained at its router first.
+
+        Raises:
+            ContainerEngineError: The engine does not tell what is behind a router, which runs on.
         """
         server = self._servers.server(name)
         deadline = time.monotonic() + grace_s
         if server.backend == ROUTER:
+            members = self.members(name)
             whole = self._servers.stop(name, grace_s)
-            return self._stop_members(name, max(deadline - time.monotonic(), 0)) and whole
+            return self._stop_all(members, max(deadline - time.monotonic(), 0)) and whole
         if self._is_routed(server):
             self._drain_while(server, grace_s)
         return self._servers.stop(name, max(deadline - time.monotonic(), 0))
@@ -166,8 +173,8 @@ class Groups:
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return path
 
-    def _stop_members(self, name: str, grace_s: float) -> bool:
-        running = [one for one in self.members(name) if self._servers.is_running(one)]
+    def _stop_all(self, names: list[str], grace_s: float) -> bool:
+        running = [one for one in names if self._servers.is_running(one)]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return all([*pool.map(lambda one: self._servers.stop(one, grace_s), running)])
 

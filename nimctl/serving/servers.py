@@ -29,8 +29,8 @@ _NONE: dict[str, str] = {}
 class Servers:
     """Embedded servers and those in containers, by one name each; the embedded ones go first.
 
-    Without a container engine there are the embedded ones. An engine that is there and does not
-    answer leaves its error in `trouble`.
+    Without a container engine there are the embedded ones. An engine that is there and did not
+    answer when servers were last listed has its error in `trouble`.
     """
 
     def __init__(
@@ -180,15 +180,16 @@ class Servers:
         embedded = self._embedded.has(name)
         if embedded and self._embedded.is_running(name):
             return self._embedded
-        if self._ask(
+        in_container, trouble = self._answer(
             lambda one: one.has(name) and (one.is_running(name) or not embedded), otherwise=False
-        ):
+        )
+        if in_container:
             return self._containers
         if embedded:
             return self._embedded
-        if self.trouble:
+        if trouble:
             # It may well be there.
-            raise self.trouble
+            raise trouble
         there = sorted(self.names())
         raise NotFoundError(
             f"there is no server `{name}`",
@@ -205,14 +206,19 @@ class Servers:
     def _ask(
         self, question: Callable[[ContainerServers], _Answer], otherwise: _Default
     ) -> _Answer | _Default:
-        """Ask those in containers, if there is an engine that answers."""
+        """List those in containers, if there is an engine that answers."""
+        answer, self.trouble = self._answer(question, otherwise)
+        return answer
+
+    def _answer(
+        self, question: Callable[[ContainerServers], _Answer], otherwise: _Default
+    ) -> tuple[_Answer | _Default, ContainerEngineError | None]:
         try:
-            return question(self._containers)
+            return question(self._containers), None
         except NoContainerEngineError:
-            return otherwise
+            return otherwise, None
         except ContainerEngineError as error:
-            self.trouble = error
-            return otherwise
+            return otherwise, error
 
 
 class _FileLines:

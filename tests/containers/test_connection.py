@@ -23,7 +23,12 @@ from docker_cli import docker
 
 from nimctl import settings
 from nimctl.core.containers import ContainerSpec, Devices, EngineAccess
-from nimctl.core.errors import ContainerEngineError, NoContainerEngineError, UsageError
+from nimctl.core.errors import (
+    ContainerEngineError,
+    NoContainerEngineError,
+    ServerDiedError,
+    UsageError,
+)
 from nimctl.core.machine import ContainerEngine
 from nimctl.core.plan import Launch
 from nimctl.core.router import ROUTER
@@ -399,19 +404,36 @@ def test_an_engine_that_forgets_the_gpus_it_was_asked_for_is_found_out(
         engine.create(spec)
 
 
-def test_replicas_are_not_forgotten_while_the_engine_does_not_tell_of_them(
-    environ: dict[str, str], api: tuple[str, dict[str, Any]], run: Run
-) -> None:
+@pytest.fixture
+def silent(
+    environ: dict[str, str], api: tuple[str, dict[str, Any]]
+) -> Iterator[tuple[Tools, dict[str, Any]]]:
+    """The tools beside an engine that does not tell which containers there are; its documents."""
     url, documents = api
     documents |= {"/version": DOCKER, "/containers/json": HTTPStatus.INTERNAL_SERVER_ERROR}
     environ["DOCKER_HOST"] = url
     with Tools(settings.load(environ)) as tools:
-        for backend in (ROUTER, "llama_cpp"):
-            server = Server(
-                name=backend, model="m", reference="m", profile="p", backend=backend, url="http://x"
-            )
-            tools.embedded_servers.launch(Launch(server=server, argv=("true",), detach=True))
-            tools.embedded_servers.wait(backend)
+        yield tools, documents
+        # Those that are still there would outlive the test.
+        for name in tools.embedded_servers.running():
+            tools.embedded_servers.stop(name, 0)
+        tools.embedded_servers.let_go()
+
+
+def launch(tools: Tools, name: str, *argv: str) -> None:
+    """A process that is taken for a server; called like its backend."""
+    server = Server(
+        name=name, model="m", reference="m", profile="p", backend=name, url="http://127.0.0.1:1"
+    )
+    tools.embedded_servers.launch(Launch(server=server, argv=argv, detach=True))
+
+
+def test_replicas_are_not_forgotten_while_the_engine_does_not_tell_of_them(
+    silent: tuple[Tools, dict[str, Any]], run: Run
+) -> None:
+    for backend in (ROUTER, "llama_cpp"):
+        launch(silent[0], backend, "true")
+        silent[0].embedded_servers.wait(backend)
     failed = run("rm", "--server", ROUTER)
     assert failed.code == 8
     assert "listing containers" in failed.err
@@ -419,6 +441,43 @@ def test_replicas_are_not_forgotten_while_the_engine_does_not_tell_of_them(
     stopped = run("stop", "--all")
     assert (stopped.code, stopped.out) == (0, "")
     assert "servers in containers could not be asked" in stopped.err
+
+
+@pytest.mark.parametrize("words", [("stop",), ("stop", "--time", "0"), ("restart",)])
+def test_a_router_runs_on_when_its_replicas_cannot_be_told(
+    silent: tuple[Tools, dict[str, Any]], run: Run, words: tuple[str, ...]
+) -> None:
+    tools, documents = silent
+    launch(tools, ROUTER, "sleep", "600")
+    started = tools.embedded_servers.find(ROUTER).started
+    failed = run(*words, ROUTER)
+    assert failed.code == 8, failed
+    assert "listing containers" in failed.err
+    now = tools.embedded_servers.find(ROUTER)
+    assert (now.state != "exited", now.started) == (True, started)
+    documents["/containers/json"] = []
+    assert run("stop", ROUTER).code == 0
+    assert not tools.embedded_servers.is_running(ROUTER)
+
+
+def test_that_the_router_died_is_told_whatever_the_engine_does(
+    silent: tuple[Tools, dict[str, Any]],
+) -> None:
+    launch(silent[0], ROUTER, "sh", "-c", "echo no memory; exit 3")
+    with pytest.raises(ServerDiedError, match="exit status 3"):
+        silent[0].groups.wait(ROUTER)
+
+
+def test_an_engine_that_answers_again_is_in_no_trouble(
+    silent: tuple[Tools, dict[str, Any]],
+) -> None:
+    tools, documents = silent
+    launch(tools, ROUTER, "sleep", "600")
+    assert tools.servers.names() == [ROUTER]
+    assert tools.servers.trouble
+    documents["/containers/json"] = []
+    assert tools.groups.members(ROUTER) == []
+    assert tools.servers.trouble is None
 
 
 @pytest.mark.parametrize("answer", [b"hello", b"[]", b"{}", None])
