@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from nimctl.core.profile import Wish
     from nimctl.core.requests import ServeRequest
     from nimctl.core.server_reports import ServerReport
-    from nimctl.serving.groups import Groups
     from nimctl.settings import Settings
     from nimctl.tools import Tools
 
@@ -206,7 +205,7 @@ def _serve(
         _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
         output.note(f"stop it with: nimctl stop {name}")
         return
-    with _stopped_by_signals(name, tools.groups, output):
+    with _stopped_by_signals(name, tools, output):
         _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
         output.note("Ctrl-C stops it")
         tools.groups.wait(name)
@@ -225,8 +224,8 @@ def _report(
 
 
 @contextmanager
-def _stopped_by_signals(name: str, groups: "Groups", output: "Output") -> "Iterator[None]":
-    from nimctl.core.errors import Exit, Terminated
+def _stopped_by_signals(name: str, tools: "Tools", output: "Output") -> "Iterator[None]":
+    from nimctl.core.errors import ContainerEngineError, Exit, Terminated
 
     try:
         yield
@@ -234,9 +233,13 @@ def _stopped_by_signals(name: str, groups: "Groups", output: "Output") -> "Itera
         try:
             # The second Ctrl-C may come as soon as this is read.
             output.note(f"stopping {name}; requests in flight are finished, Ctrl-C again kills it")
-            groups.stop(name)
+            tools.groups.stop(name)
         except KeyboardInterrupt:
-            groups.stop(name, grace_s=0)
+            tools.groups.stop(name, grace_s=0)
+        except ContainerEngineError:
+            # What is behind a router is not known, but the router itself must not outlive this.
+            tools.servers.stop_launched()
+            raise
         # What was asked for has happened, so that this is no error to explain.
         ended = Exit.TERMINATED if isinstance(asked, Terminated) else Exit.INTERRUPTED
         raise click.exceptions.Exit(ended) from None

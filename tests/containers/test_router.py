@@ -203,6 +203,33 @@ def test_ctrl_c_stops_router_and_replicas(groups_home: dict[str, str]) -> None:
         urlopen(f"{url}/v1/health/live")
 
 
+def test_ctrl_c_stops_the_router_also_when_the_engine_is_gone(
+    groups_home: dict[str, str], tmp_path: Path
+) -> None:
+    name, socket = f"{RUN}-e", tmp_path / "engine.sock"
+    config = tmp_path / "engine.cfg"
+    config.write_text(
+        "defaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n"
+        f"listen engine\n bind unix@{socket}\n server engine unix@/var/run/docker.sock\n"
+    )
+    with subprocess.Popen(["haproxy", "-db", "-f", config]) as engine:
+        until(socket.exists)
+        environ = {**groups_home, "DOCKER_HOST": f"unix://{socket}"}
+        with foreground(environ, name) as child:
+            assert child.stdout is not None
+            url = child.stdout.readline().strip().removesuffix("/v1")
+            assert status(f"{url}/v1/health/ready") == 200
+            engine.kill()
+            engine.wait()
+            child.send_signal(signal.SIGINT)
+            _, err = child.communicate(timeout=60)
+    assert child.returncode == 8, err
+    with pytest.raises(OSError, match="refused"):
+        urlopen(f"{url}/v1/health/live")
+    assert len(running(name)) == 2
+    docker("rm", "--force", *running(name))
+
+
 def test_ctrl_c_while_replicas_start_leaves_nothing_running(
     groups_home: dict[str, str], slow_image: str
 ) -> None:
