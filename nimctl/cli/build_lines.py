@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from nimctl.core.docker_run import docker_run_argv
+from nimctl.core.docker_run import printed
 from nimctl.core.layout import ENGINE_FILE, engine_directory
 from nimctl.core.plan import Build
 from nimctl.core.trtllm.job import (
@@ -53,7 +53,7 @@ def _in_containers(step: Build, job: EngineJob, directory: Path) -> Iterator[str
             checkpoint=step.directory,
             staging=str(directory),
         )
-        yield shlex.join(docker_run_argv(spec, detach=False))
+        yield printed(spec, detach=False)
 
 
 def _here(job: EngineJob, directory: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from nimctl.cli.units import size
 from nimctl.cli.warm_up_lines import first_start, with_kernels
 from nimctl.cli.workspace_shell import directories, filling, held
 from nimctl.core.containers import OFFLINE_NETWORK
-from nimctl.core.docker_run import docker_network_argv, docker_run_argv
+from nimctl.core.docker_run import docker_network_argv, printed
 from nimctl.core.facts import File
 from nimctl.core.layout import Layout, engine_directory
 from nimctl.core.plan import (
@@ -174,7 +174,7 @@ def _container(step: LaunchContainer) -> Iterator[str]:
         yield from _new_key(step.server.api_key_file)
     if spec.network == OFFLINE_NETWORK:
         yield f"{_command(*docker_network_argv())} || true"
-    yield _command(*docker_run_argv(spec))
+    yield printed(spec)
 
 
 def _fetches(step: Fetch, directory: str) -> Iterator[str]:

@@ -6,6 +6,8 @@ Flags: https://docs.docker.com/reference/cli/docker/container/run/.
 import shlex
 from collections.abc import Iterator
 
+import msgspec
+
 from nimctl.core.containers import (
     OFFLINE_NETWORK,
     OFFLINE_NETWORK_OPTIONS,
@@ -23,13 +25,9 @@ from nimctl.core.containers import (
 
 
 def docker_run_argv(spec: ContainerSpec, *, detach: bool = True) -> tuple[str, ...]:
-    """The command line, to be quoted with `shlex.join`.
+    """The command line, to be quoted with `shlex.join`; for a spec whose entrypoint is known.
 
     In the foreground, as engines are built, the container goes when it ends.
-
-    Where the engine would be asked for the image's entrypoint (`needs_entrypoint`), secrets are
-    taken from the caller's environment instead, as in NVIDIA's own run lines; `docker inspect`
-    then shows them.
     """
     entrypoint, command = started_command(spec)
     argv = ["docker", "run", "--detach" if detach else "--rm", "--name", spec.name, *_flags(spec)]
@@ -78,10 +76,7 @@ def _files(spec: ContainerSpec) -> Iterator[str]:
     for mount in spec.mounts:
         yield from ("--mount", _mount(mount))
     for secret in spec.secrets:
-        if secret.variable and needs_entrypoint(spec):
-            yield from ("--env", secret.variable)
-        else:
-            yield from ("--mount", _mount(secret.mount))
+        yield from ("--mount", _mount(secret.mount))
 
 
 def _mount(mount: Mount) -> str:
@@ -151,6 +146,21 @@ def _csv(field: str) -> str:
     return '"' + field.replace('"', '""') + '"'
 
 
-def printed(spec: ContainerSpec) -> str:
-    """The line as a person can run it."""
-    return shlex.join(docker_run_argv(spec))
+def printed(spec: ContainerSpec, *, detach: bool = True) -> str:
+    """The line as a person can run it.
+
+    Where nimctl asks the engine for the image's program, so does the shell (`needs_entrypoint`). It
+    splits that at blanks, which the words of an entrypoint seldom have.
+    """
+    asked: tuple[str, ...] = ()
+    if needs_entrypoint(spec):
+        asked = (_of_image("Entrypoint", spec), _of_image("Cmd", spec))
+        entrypoint, command = asked[:1], spec.command or asked[1:]
+        spec = msgspec.structs.replace(spec, entrypoint=entrypoint, command=command)
+    words = docker_run_argv(spec, detach=detach)
+    return " ".join(word if word in asked else shlex.quote(word) for word in words)
+
+
+def _of_image(field: str, spec: ContainerSpec) -> str:
+    form = f"{{{{range .Config.{field}}}}}{{{{.}}}} {{{{end}}}}"
+    return f"$({shlex.join(('docker', 'image', 'inspect', '--format', form, spec.image))})"
