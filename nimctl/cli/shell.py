@@ -36,7 +36,7 @@ from nimctl.core.plan import (
     Write,
     labelled,
 )
-from nimctl.core.router import haproxy_config, router_socket
+from nimctl.core.router import SOCKET, haproxy_config
 
 _Common: TypeAlias = (
     Fetch
@@ -67,7 +67,7 @@ def script(plan: Plan, python: str, layout: Layout) -> Iterator[str]:
         elif isinstance(step, FillCache | FillStore):
             yield from filling(step, rooms)
         elif isinstance(step, Replace):
-            yield from _replacement(step, layout)
+            yield from _replacement(step, layout, python)
         elif isinstance(step, WarmUp):
             yield from first_start(step, _container(step.launch))
         else:
@@ -100,19 +100,34 @@ def _lines(step: _Common, directory: str, python: str) -> Iterator[str]:
             assert_never(step)
 
 
-def _replacement(step: Replace, layout: Layout) -> Iterator[str]:
+def _replacement(step: Replace, layout: Layout, python: str) -> Iterator[str]:
     name, group = step.launch.server.name, step.launch.server.group or ""
-    socket = shlex.quote(router_socket(str(layout.router(group))))
+    # The Python that is there anyway, as no shell connects to such a socket by itself.
+    asked = _command(python, "-c", _ASK, str(layout.router(group)))
+    row = f"ask 'show stat' | grep '^replicas,{name},'"
     yield f"# replace {name}"
-    yield f"echo 'set server replicas/{name} state drain' | socat - UNIX-CONNECT:{socket}"
-    yield "# its requests are done when `show stat` there has 0 for scur"
+    yield f'ask() {{ {asked} "$1"; }}'
+    yield f"ask 'set server replicas/{name} state drain'"
+    yield "# requests that wait, and those it has"
+    yield f'until [ "$({row} | cut -d, -f3,5)" = 0,0 ]; do sleep 1; done'
     yield _command("docker", "stop", name)
     yield _command("docker", "rename", name, f"{name}.old")
     yield from _container(step.launch)
-    asked = _command("curl", "--fail", step.launch.server.url + step.launch.server.health_path)
-    yield f"until {asked} >/dev/null 2>&1; do sleep 1; done"
-    yield f"echo 'set server replicas/{name} state ready' | socat - UNIX-CONNECT:{socket}"
+    back = f"docker rename {name}.old {name}; docker start {name}"
+    yield f"# if it does not get ready: docker rm --force {name}; {back}"
+    answers = _command("curl", "--fail", step.launch.server.url + step.launch.server.health_path)
+    yield f"until {answers} >/dev/null 2>&1; do sleep 1; done"
+    yield f"ask 'set server replicas/{name} state ready'"
+    yield f"until {row} | grep -q ,UP,; do sleep 1; done"
     yield _command("docker", "rm", f"{name}.old")
+
+
+# From its directory, as the path of a socket has 107 bytes at most.
+_ASK = (
+    "import os, socket, sys; os.chdir(sys.argv[1]); s = socket.socket(socket.AF_UNIX);"
+    f' s.connect("{SOCKET}"); s.sendall(sys.argv[2].encode() + b"\\n");'
+    " sys.stdout.write(s.makefile().read())"
+)
 
 
 def _files(step: Write | Configure) -> Iterator[str]:

@@ -128,10 +128,29 @@ def test_what_cannot_be_updated_is_told_what_to_do(group: Group) -> None:
     words(other, "there is no profile")
 
 
-def test_an_update_can_be_printed(group: Group) -> None:
-    printed = nimctl(group.environ, "update", group.name, "--dry-run").out.splitlines()
-    assert len([line for line in printed if line.startswith("docker run ")]) == 3
-    assert f"docker rename {group.replica(2)} {group.replica(2)}.old" in printed
+def test_an_update_as_it_is_printed_replaces_each_replica_and_no_request_fails(
+    group: Group, cpu_image: str
+) -> None:
+    before = {
+        docker("inspect", group.replica(number), "--format", "{{.Id}}") for number in (1, 2, 3)
+    }
+    script = nimctl(
+        group.environ, "update", group.name, "--image", cpu_image, "-e", "MARK=8", "--dry-run"
+    ).out
+    clients = Clients(group.url, 6, requests=5000, tokens=100, pause_s=0.1)
+    clients.begun()
+    done = subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False)
+    clients.stop()
+    assert done.returncode == 0, done
+    assert [one for one in clients.results() if one.failure] == []
+    after = {
+        docker("inspect", group.replica(number), "--format", "{{.Id}}") for number in (1, 2, 3)
+    }
+    assert before & after == set()
+    assert group.images() == {cpu_image}
+    # nimctl knows them as its own.
+    assert set(group.states().values()) == {"ready"}
+    assert docker("ps", "--all", "--quiet", "--filter", f"name={group.name}-.*old") == ""
 
 
 def test_a_group_is_one_thing_to_look_at(group: Group) -> None:

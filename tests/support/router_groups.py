@@ -65,6 +65,10 @@ class Group(NamedTuple):
         listed = docker("ps", "--filter", f"label=dev.nimctl.group={self.name}", "-q").split()
         return {docker("inspect", one, "--format", "{{.Config.Image}}") for one in listed}
 
+    def containers(self) -> set[str]:
+        """The ids of the replicas that run."""
+        return set(docker("ps", "--filter", f"label=dev.nimctl.group={self.name}", "-q").split())
+
     def metric(self, name: str, number: int, **labels: str) -> float:
         """What HAProxy counts of a replica."""
         labels = {"proxy": "replicas", "server": self.replica(number), **labels}
