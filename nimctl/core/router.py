@@ -8,6 +8,7 @@ the next health check. What becomes of the requests of one that dies: docs/adr/0
 
 from collections.abc import Iterator
 
+from nimctl.core.servers import LOOPBACK
 from nimctl.core.value import Value
 
 _KEY_REFUSED = (
@@ -57,6 +58,11 @@ class Router(Value):
     checks_keys: bool = False
     certificate: str | None = None
     max_requests: int | None = None
+
+    @property
+    def guards_metrics(self) -> bool:
+        """Whether metrics need a key: on this machine alone whoever asks may count requests."""
+        return self.checks_keys and self.address not in LOOPBACK
 
     @property
     def socket(self) -> str:
@@ -127,7 +133,9 @@ def _frontend(router: Router) -> Iterator[str]:
     yield "    option http-buffer-request"
     yield from _answers("/v1/health/ready", "ready", condition=" { nbsrv(replicas) ge 1 }")
     yield from _answers("/v1/health/live", "live")
-    yield "    http-request use-service prometheus-exporter if { path /router/metrics }"
+    metrics = "    http-request use-service prometheus-exporter if { path /router/metrics }"
+    if not router.guards_metrics:
+        yield metrics
     if router.checks_keys:
         digest = "req.hdr(authorization),word(2,' '),sha2(256),hex,lower"
         yield f"    http-request set-var(txn.key) {digest}"
@@ -137,6 +145,8 @@ def _frontend(router: Router) -> Iterator[str]:
             f" unless {{ var(txn.key) -m str -f {router.hashes_file} }}"
         )
         yield "    http-request del-header authorization"
+    if router.guards_metrics:
+        yield metrics
     yield "    default_backend replicas"
 
 

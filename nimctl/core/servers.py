@@ -8,6 +8,8 @@ import msgspec
 from nimctl.core.containers import LABEL_PREFIX, ContainerSpec
 from nimctl.core.value import Value
 
+# Addresses where only this machine reaches a server.
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Readiness: TypeAlias = Literal["none", "ready", "token"]
 
 

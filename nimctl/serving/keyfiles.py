@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from nimctl.core.servers import Server
+
 
 def generate(path: Path) -> None:
     """Make a file with a new API key; there must be none."""
@@ -24,3 +26,14 @@ def give_to(user: str | None, path: Path) -> None:
     uid, _, gid = (user or "").partition(":")
     if uid.isdigit() and os.geteuid() == 0:
         os.chown(path, int(uid), int(gid or uid))
+
+
+def authorization(server: Server) -> dict[str, str]:
+    """The header that a server wants to see, if it asks for a key that can be read."""
+    if server.api_key_file is None:
+        return {}
+    try:
+        keys = Path(server.api_key_file).read_text(encoding="utf-8").split()
+    except OSError:
+        return {}
+    return {"Authorization": f"Bearer {keys[0]}"} if keys else {}

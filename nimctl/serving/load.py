@@ -5,6 +5,7 @@ import http.client
 from nimctl.core.servers import Server
 from nimctl.core.usage import Load, read_load
 from nimctl.serving.health import connect
+from nimctl.serving.keyfiles import authorization
 
 
 def load_of(server: Server, timeout_s: float) -> Load:
@@ -13,7 +14,7 @@ def load_of(server: Server, timeout_s: float) -> Load:
         return Load()
     connection = connect(server.url, timeout_s)
     try:
-        connection.request("GET", server.metrics_path)
+        connection.request("GET", server.metrics_path, headers=authorization(server))
         answer = connection.getresponse()
         text = answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException):

@@ -5,12 +5,12 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from nimctl.core.plan import Await
 from nimctl.core.servers import Server
 from nimctl.serving.health import connect
+from nimctl.serving.keyfiles import authorization
 
 # A twentieth of the time that has passed: what a start takes longer for it is not noticed.
 _POLL_SHARE = 0.05
@@ -86,7 +86,7 @@ def ask(
     timeout_s: float = _ANSWER_S,
 ) -> tuple[int | None, Any]:
     """Status and JSON document of an answer; None for what did not come."""
-    headers = {"Content-Type": "application/json", **_authorization(server)}
+    headers = {"Content-Type": "application/json", **authorization(server)}
     connection = connect(server.url, timeout_s)
     try:
         body = json.dumps(question) if question is not None else None
@@ -101,13 +101,3 @@ def ask(
         return answer.status, json.loads(text)
     except ValueError:
         return answer.status, None
-
-
-def _authorization(server: Server) -> dict[str, str]:
-    if server.api_key_file is None:
-        return {}
-    try:
-        keys = Path(server.api_key_file).read_text(encoding="utf-8").split()
-    except OSError:
-        return {}
-    return {"Authorization": f"Bearer {keys[0]}"} if keys else {}

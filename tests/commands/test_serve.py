@@ -133,6 +133,8 @@ def test_an_api_key_is_asked_for_and_never_in_the_process_list(run: Run, tmp_pat
         assert right.models.list().data
     assert b"sesame-open" not in Path(f"/proc/{server['pid']}/cmdline").read_bytes()
     assert "sesame-open" not in run("inspect", server["name"]).out
+    # Its requests are counted all the same: the metrics need the key as well.
+    assert run("ps", "--json").json["servers"][0]["requests_running"] == 0
 
 
 def test_a_server_that_others_can_reach_gets_a_key_of_its_own(run: Run, layout: Layout) -> None:

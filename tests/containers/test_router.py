@@ -343,8 +343,25 @@ def test_a_router_in_a_container_checks_keys_and_speaks_http_2(
         return curl("-o", "/dev/null", "-w", "%{http_code}", f"{own.url}/v1/health/{path}")
 
     assert (health("live"), health("ready")) == ("200", "200")
+    # On loopback whoever asks may count requests.
+    assert "haproxy_server_status" in curl(f"{own.url}/router/metrics")
     docker("stop", "--time", "1", own.replica(1))
     until(lambda: health("ready") == "503")
     assert health("live") == "200"
     assert nimctl(groups_home, "stop", own.name).code == 0
     assert running(own.name) == []
+
+
+def test_where_others_reach_a_router_its_metrics_need_a_key(groups_home: dict[str, str]) -> None:
+    own = serve(groups_home, f"{RUN}-p", "--host", "0.0.0.0", "--replicas", "2")
+    key = (Path(groups_home["NIMCTL_HOME"]) / "servers" / own.name / "api-key").read_text().strip()
+    metrics = ("-o", "/dev/null", "-w", "%{http_code}", f"{own.url}/router/metrics")
+    assert curl(*metrics) == "401"
+    assert curl("-H", f"Authorization: Bearer {key}x", *metrics) == "401"
+    assert curl("-H", f"Authorization: Bearer {key}", *metrics) == "200"
+    assert status(f"{own.url}/v1/health/ready") == 200
+    # nimctl counts requests there, with the key.
+    servers = nimctl(groups_home, "ps", "--json").json["servers"]
+    found = {one["name"]: one["requests_running"] for one in servers}
+    assert found[own.name] == 0
+    assert nimctl(groups_home, "stop", own.name).code == 0

@@ -10,11 +10,10 @@ from nimctl.core.errors import HardwareError, UsageError
 from nimctl.core.profile import Candidate, Fit
 from nimctl.core.refs import ModelRef
 from nimctl.core.requests import ServeRequest
-from nimctl.core.servers import REQUEST_LABEL, Readiness, Server
+from nimctl.core.servers import LOOPBACK, REQUEST_LABEL, Readiness, Server
 from nimctl.core.value import Value
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
 _TALKING = ("llm", "vlm", "safety")
 _READY_FLOOR_S = 60.0
@@ -52,7 +51,7 @@ def server_name(request: ServeRequest, running: Mapping[str, str]) -> str:
 
 def api_keys(request: ServeRequest, around: Surroundings, name: str) -> Keys:
     """A server that others reach has a key unless told otherwise."""
-    exposed = request.host not in _LOOPBACK
+    exposed = request.host not in LOOPBACK
     generate = exposed and request.auth and request.api_key_file is None
     made = str(around.layout.server(name) / "api-key")
     return Keys(file=made if generate else request.api_key_file, generate=generate)
