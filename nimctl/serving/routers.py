@@ -71,7 +71,9 @@ def admit(router_socket: Path, replica: str) -> None:
     """
     _command(router_socket, f"set server {_BACKEND}/{replica} state ready")
     deadline = time.monotonic() + _CHECKED_S
-    while not _row(router_socket, replica).get("status", "").startswith("UP"):
+    # `UP 1/3` is one that had failed two checks while it was replaced: a third one, begun before it
+    # was ready, takes it out again half a second later, when the next replica may be drained.
+    while _row(router_socket, replica).get("status") != "UP":
         if time.monotonic() > deadline:
             raise DeadlineError(
                 f"the router finds {replica} not healthy", hint=f"nimctl logs {replica}"
