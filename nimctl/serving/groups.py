@@ -11,7 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
-from nimctl.core.errors import ContainerEngineError, DeadlineError, NimctlError, ServerDiedError
+from nimctl.core.errors import (
+    ContainerEngineError,
+    DeadlineError,
+    NimctlError,
+    NoContainerEngineError,
+    ServerDiedError,
+)
 from nimctl.core.events import Emit, Finished, Started
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Replace
@@ -116,9 +122,17 @@ class Groups:
         """
         members = self.members(name)
         self._servers.check_ended([name, *members])
+        if self._servers.server(name).backend == ROUTER:
+            self._forget_aside(name)
         for one in (*members, name):
             self._servers.remove(one)
         shutil.rmtree(self._layout.router(name), ignore_errors=True)
+
+    def _forget_aside(self, router: str) -> None:
+        """Remove what updates that were killed have set aside, also where nothing came instead."""
+        with suppress(NoContainerEngineError):
+            for one in self._containers().members(router, ()):
+                self._containers().forget_aside(one.server.name)
 
     def replace(self, step: Replace, emit: Emit) -> None:
         """Put a replica in another's place; the other comes back if it does not get ready.

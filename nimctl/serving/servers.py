@@ -48,6 +48,9 @@ class Servers:
             self._embedded.launch(step)
         else:
             self._in_containers.add(step.server.name)
+            if step.server.group:
+                # Of an update that was killed: it served a group that this one replaces.
+                self._containers.forget_aside(step.server.name)
             self._containers.launch(step, emit)
 
     def wait_ready(self, step: Await, emit: Emit) -> None:

@@ -83,3 +83,23 @@ def test_one_that_serves_is_kept_whatever_was_set_aside(pair: Group, next_image:
     words(failed, f"{name} was not replaced, and the old one serves again")
     assert container_id(name) == served
     assert not exists(f"{name}.old")
+
+
+def test_what_was_set_aside_goes_with_its_group(pair: Group, slow_image: str) -> None:
+    killed(pair, slow_image)
+    # As if it had been killed before there was a new one.
+    docker("rm", "--force", pair.replica(1))
+    assert nimctl(pair.environ, "stop", pair.name).code == 0
+    assert nimctl(pair.environ, "rm", "--server", pair.name).code == 0
+    assert docker("ps", "--all", "--quiet", "--filter", f"name={pair.name}") == ""
+
+
+def test_a_group_that_is_served_anew_has_nothing_of_the_old_one(
+    groups_home: dict[str, str], slow_image: str
+) -> None:
+    first = serve(groups_home, f"{RUN}-n", "--replicas", "2")
+    killed(first, slow_image)
+    assert nimctl(groups_home, "stop", first.name).code == 0
+    again = serve(groups_home, first.name, "--replicas", "2")
+    assert not exists(f"{again.replica(1)}.old")
+    assert nimctl(groups_home, "stop", again.name).code == 0
