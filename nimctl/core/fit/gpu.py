@@ -21,7 +21,7 @@ from nimctl.core.fit.groups import (
     short_name,
     used_share,
 )
-from nimctl.core.fit.precision import is_built_for, range_of
+from nimctl.core.fit.precision import is_built_for, is_refused, range_of
 from nimctl.core.fit.trial import Trial
 from nimctl.core.gpus import means, part_of
 from nimctl.core.machine import Gpu, Host, capability_of
@@ -339,6 +339,10 @@ def _precision(profile: Profile, gpu: Gpu) -> Iterator[Check]:
         return
     if not is_built_for(profile, gpu.capability):
         words = f"{profile.backend} is not built for {short_name(gpu)} ({gpu.compute_capability})"
+        yield Check(name="precision", passed=False, words=words)
+        return
+    if is_refused(profile, gpu.capability):
+        words = f"{profile.backend} builds no {what} engines for {short_name(gpu)}"
         yield Check(name="precision", passed=False, words=words)
         return
     least, below = allowed

@@ -72,6 +72,10 @@ _VLLM: dict[str, Capability] = {
 }
 # Jetson Orin and Thor are not in https://nvidia.github.io/TensorRT-LLM/supported-hardware.html.
 _WITHOUT_TENSORRT_LLM: frozenset[Capability] = frozenset({(8, 7), (11, 0)})
+# The builder raises "SmoothQuant is not supported on SM>=100" and the like for int8, below 12.0:
+# NVIDIA/TensorRT-LLM, tensorrt_llm/builder.py at 008b2b8d. The support matrix has it all the same.
+_WITHOUT_INT8_MAJOR = 10
+_INT8 = ("int8", "int8_sq", "int8wo")
 # What a NIM needs, https://docs.nvidia.com/nim/large-language-models/latest/support-matrix.html:
 # above 7.0 for any model, 8.0 for bf16. fp8 and nvfp4 as the hardware has them. Riva's engines are
 # built from 7.0 on, https://docs.nvidia.com/nim/riva/asr/1.3.1/support-matrix.html.
@@ -124,10 +128,16 @@ def is_built_for(profile: Profile, capability: Capability) -> bool:
     return not own or capability not in _WITHOUT_TENSORRT_LLM
 
 
+def is_refused(profile: Profile, capability: Capability) -> bool:
+    """Whether the builder refuses engines of a precision that the GPU has."""
+    is_engine = profile.entry is None and _table(profile) is _ENGINES
+    return is_engine and profile.precision in _INT8 and capability[0] == _WITHOUT_INT8_MAJOR
+
+
 def runs_on(profile: Profile, capability: Capability) -> bool:
     """Whether a profile's backend and precision run on a compute capability."""
     allowed = range_of(profile)
-    if allowed is None or not is_built_for(profile, capability):
+    if allowed is None or not is_built_for(profile, capability) or is_refused(profile, capability):
         return False
     return allowed[0] <= capability < allowed[1]
 

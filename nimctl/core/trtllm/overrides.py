@@ -7,6 +7,17 @@ from nimctl.core.errors import UsageError
 from nimctl.core.trtllm.flag import Flag
 from nimctl.core.trtllm.flag_table import FLAGS
 
+_OF_PRECISION = (
+    *("--use_fp8", "--use_nvfp4", "--use_fp8_rowwise", "--use_meta_fp8_rowwise_recipe"),
+    *("--use_weight_only", "--weight_only_precision", "--smoothquant", "--use_qserve"),
+    *("--autoq_format", "--auto_quantize_bits"),
+)
+_ELSEWHERE = (
+    *("--model_cls_file", "--lora_dir", "--visualize_network", "--quant_ckpt_path"),
+    "--medusa_model_dir",
+)
+# They leave the weights out.
+_INCOMPLETE = ("--strip_plan", "--save_config_only")
 # nimctl gives these itself: where files lie inside, and what has an option of its own.
 _OWN = {
     "--checkpoint_dir": "nimctl lays out the directories",
@@ -28,6 +39,19 @@ _OWN = {
     "--tp_size": "use --tp",
     "--pp_size": "use --pp",
     "--qformat": "use --precision",
+    # What the key, the memory model and `serve` go by is said once.
+    **dict.fromkeys(_OF_PRECISION, "use --precision"),
+    **dict.fromkeys(("--fp8_kv_cache", "--int8_kv_cache"), "use --kv-cache-dtype"),
+    "--cp_size": "an engine has tp times pp ranks: --tp, --pp",
+    **dict.fromkeys(_ELSEWHERE, "it is a file or directory, and builders see the checkpoint only"),
+    **dict.fromkeys(_INCOMPLETE, "the engine that it gives cannot be served"),
+}
+_ALIASES = {
+    alias: name
+    for flags in FLAGS.values()
+    for name, flag in flags.items()
+    for alias in flag.aliases
+    if alias.startswith("--")
 }
 _TRUE, _FALSE = ("true", "enable", "yes", "1"), ("false", "disable", "no", "0")
 
@@ -44,6 +68,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, str]:
         flag = f"--{name.strip().lstrip('-').replace('-', '_')}"
         if flag == "--":
             raise UsageError(f"`{text}` sets nothing", hint="--set FLAG=VALUE")
+        flag = _ALIASES.get(flag, flag)
         if flag in settings:
             raise UsageError(f"{flag} is set twice")
         settings[flag] = value or "true"
@@ -71,6 +96,9 @@ def check_settings(settings: Mapping[str, str], tools: Iterable[str]) -> None:
     for flag, value in settings.items():
         if flag in _OWN:
             raise UsageError(f"{flag} cannot be set", cause=_OWN[flag])
+        if flag == "--dtype" and "convert_checkpoint.py" in names:
+            # Quantising leaves it open what the rest is in; here it is the precision itself.
+            raise UsageError(f"{flag} cannot be set", cause="use --precision")
         entries = [FLAGS[name][flag] for name in names if flag in FLAGS[name]]
         if not entries:
             raise _unknown(flag, names)
@@ -90,6 +118,8 @@ def wrong(flag: Flag, value: str) -> str | None:
     for word in words:
         if flag.kind in ("int", "float") and not _is_number(flag.kind, word):
             return f"it takes {'a whole number' if flag.kind == 'int' else 'a number'}"
+        if flag.kind == "int" and int(word) < 0:
+            return "it takes no number below zero"
         if flag.choices and word not in flag.choices:
             return "it takes one of " + ", ".join(flag.choices)
     return None

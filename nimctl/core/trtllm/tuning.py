@@ -14,6 +14,7 @@ from nimctl.core.trtllm.subject import KvCache, Subject
 
 _ADA = (8, 9)
 _HOPPER = (9, 0)
+# An int8 KV cache is refused there too (NVIDIA/TensorRT-LLM, tensorrt_llm/builder.py at 008b2b8d).
 _BLACKWELL_MAJOR = 10
 _FP8_KV = ("fp8", "nvfp4", "w4a8_awq")
 # "On SM 100 these raise NotImplementedError": tensorrt_llm/commands/build.py, tensorrt_llm/plugin.
@@ -32,7 +33,7 @@ def kv_cache_of(subject: Subject, wish: KvCache | None) -> KvCache:
     `trtllm-bench` forces fp8 for fp8 and nvfp4 (tensorrt_llm/bench/build/build.py).
 
     Raises:
-        UsageError: The GPU has no fp8.
+        UsageError: The GPU has no fp8, or engines for it have no int8.
     """
     chosen: KvCache = wish or ("fp8" if subject.profile.precision in _FP8_KV else "auto")
     if chosen == "fp8" and _capability(subject) < _ADA:
@@ -40,6 +41,12 @@ def kv_cache_of(subject: Subject, wish: KvCache | None) -> KvCache:
             f"an fp8 KV cache needs compute capability 8.9, {subject.gpus[0].name} has "
             f"{subject.gpus[0].compute_capability}",
             hint="--kv-cache-dtype auto",
+        )
+    if chosen == "int8" and _capability(subject)[0] == _BLACKWELL_MAJOR:
+        raise UsageError(
+            f"engines for {subject.gpus[0].name} have no int8 KV cache",
+            cause="trtllm-build refuses it on compute capability 10",
+            hint="--kv-cache-dtype fp8, or auto",
         )
     return chosen
 
@@ -105,6 +112,9 @@ def _wrong_for_model(subject: Subject, flags: Mapping[str, str]) -> Iterator[str
         yield f"--pp_reduce_scatter is for MixtralForCausalLM, this is {name}"
     if _on(flags, "--reduce_fusion") and subject.profile.tp == 1:
         yield "--reduce_fusion needs tensor parallelism"
+    family = family_of(name)
+    if _on(flags, "--reduce_fusion") and family is not None and not family.fuses_reduce:
+        yield f"--reduce_fusion is for Llama, Mistral and Mixtral, this is {name}"
     if _on(flags, "--user_buffer") and not (_on(flags, "--reduce_fusion") and fp8_llama):
         yield "--user_buffer needs --reduce_fusion and an fp8 Llama"
 

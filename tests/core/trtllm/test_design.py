@@ -11,6 +11,7 @@ from nimctl.core.errors import HardwareError, UnsupportedModelError, UsageError
 from nimctl.core.trtllm.design import Design, design
 from nimctl.core.trtllm.kernel_cache import KernelCache
 from nimctl.core.trtllm.limits import LimitsWish
+from nimctl.core.trtllm.overrides import parse_settings
 from nimctl.core.trtllm.releases import BUILDER_IMAGE
 from nimctl.core.trtllm.serve_options import merged
 from nimctl.core.trtllm.subject import BuildOptions, Form, KvCache, Subject
@@ -176,6 +177,12 @@ def test_a_setting_replaces_what_nimctl_would_say() -> None:
         ({"--gather_context_logits": "true", "--max_draft_len": "3"}, "does not go with"),
         ({"--output_dir": "/x"}, "nimctl lays out the directories"),
         ({"--use_inflight_batching": "true"}, "have no flag"),
+        ({"--tokens_per_block": "-5"}, "no number below zero"),
+        ({"--calib_size": "-1"}, "no number below zero"),
+        ({"--cp_size": "2"}, "tp times pp ranks"),
+        ({"--autoq_format": "fp8"}, "use --precision"),
+        ({"--strip_plan": "true"}, "cannot be served"),
+        ({"--lora_dir": "/adapters"}, "builders see the checkpoint only"),
     ],
 )
 def test_a_setting_that_the_builder_would_refuse_is_refused_before(
@@ -185,6 +192,48 @@ def test_a_setting_that_the_builder_would_refuse_is_refused_before(
         design(subject(), msgspec.structs.replace(CALIBRATED, settings=settings), SHOP)
     said = f"{caught.value.message} {caught.value.cause} {caught.value.hint}"
     assert words in said
+
+
+@pytest.mark.parametrize(
+    ("flag", "instead"),
+    [
+        ("--dtype", "--precision"),
+        ("--use_weight_only", "--precision"),
+        ("--use_fp8", "--precision"),
+        ("--fp8_kv_cache", "--kv-cache-dtype"),
+        ("--int8_kv_cache", "--kv-cache-dtype"),
+    ],
+)
+def test_what_the_key_says_is_not_contradicted_by_a_flag(flag: str, instead: str) -> None:
+    options = BuildOptions(settings={flag: "float16" if flag == "--dtype" else "true"})
+    with pytest.raises(UsageError) as caught:
+        design(subject("bf16"), options, SHOP)
+    assert caught.value.cause == f"use {instead}"
+
+
+def test_a_setting_is_known_by_its_other_names() -> None:
+    assert parse_settings(["max_multimodal_len=5"]) == {"--max_prompt_embedding_table_size": "5"}
+    options = BuildOptions(settings=parse_settings(["max_decoder_seq_len=64"]))
+    with pytest.raises(UsageError) as caught:
+        design(subject("bf16"), options, SHOP)
+    assert caught.value.cause == "use --max-seq-len"
+
+
+def test_only_some_families_fuse_the_reduction() -> None:
+    qwen = msgspec.structs.replace(LLAMA, class_name="Qwen2ForCausalLM")
+    one = msgspec.structs.replace(subject("bf16", tp=2), architecture=qwen)
+    with pytest.raises(UsageError) as caught:
+        design(one, BuildOptions(settings={"--reduce_fusion": "enable"}), SHOP)
+    assert "this is Qwen2ForCausalLM" in (caught.value.cause or "")
+
+
+def test_a_b200_has_no_engines_in_int8() -> None:
+    with pytest.raises(UnsupportedModelError) as caught:
+        design(subject("int8_sq", gpu="b200"), CALIBRATED, SHOP)
+    assert "engines in int8_sq do not run on NVIDIA B200" in (caught.value.cause or "")
+    options = msgspec.structs.replace(CALIBRATED, kv_cache="int8")
+    with pytest.raises(UsageError, match="int8 KV cache"):
+        design(subject("bf16", gpu="b200"), options, SHOP)
 
 
 def test_kernels_that_a_b200_lacks_are_refused() -> None:
