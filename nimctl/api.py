@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from nimctl import builders
+from nimctl import builders, calibration
 from nimctl.core import checkpoint, decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
@@ -74,7 +74,7 @@ def plan_build(request: BuildRequest, tools: Tools) -> Plan:
     if target.candidate.profile.backend != "tensorrt_llm":
         return decide.plan_build(target, around, options)
     if request.calibration:
-        texts = builders.calibration(Path(request.calibration))
+        texts = calibration.read(Path(request.calibration))
         options = msgspec.structs.replace(options, calibration=texts)
     return decide.plan_build(target, _with_builder(around, options, tools), options)
 

@@ -1,16 +1,14 @@
 """Observations for engines of TensorRT-LLM: the builder, its image, what the store has."""
 
-import hashlib
 from pathlib import Path
 
 from nimctl import engines
 from nimctl.core.containers import Image, ImageOffer
 from nimctl.core.engine import Engine
-from nimctl.core.errors import NotFoundError
 from nimctl.core.machine import Host
 from nimctl.core.trtllm.machine import BuilderFacts, builds_in_container
 from nimctl.core.trtllm.releases import BUILDER_IMAGE
-from nimctl.core.trtllm.subject import BuildOptions, Calibration
+from nimctl.core.trtllm.subject import BuildOptions
 from nimctl.tools import Tools
 
 
@@ -41,21 +39,6 @@ def trtllm_engines(tools: Tools) -> tuple[Engine, ...]:
     """The engines of TensorRT-LLM in the store, the one that was used last first."""
     found = [one for one in tools.engines.all() if one.recipe.backend == "tensorrt_llm"]
     return tuple(sorted(found, key=lambda one: tools.engines.last_used(one.key), reverse=True))
-
-
-def calibration(path: Path) -> Calibration:
-    """Read the texts that quantisation is to use.
-
-    Raises:
-        NotFoundError: There is no such file.
-    """
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
-    except FileNotFoundError as error:
-        raise NotFoundError(f"there is no calibration file {path}") from error
-    return Calibration(path=str(path.resolve()), sha256=sha256, size=size)
 
 
 def _programs() -> str:

@@ -147,6 +147,56 @@ def test_what_cannot_be_is_refused_before_the_build(
     words(result, *said)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("no-json.jsonl", b"not json\n", "it is no JSONL: Expecting value"),
+        (
+            "no-field.jsonl",
+            b'{"text": "a"}\n{"txt": "a"}\n',
+            "entry 2 has no text in a field `text`",
+        ),
+        ("number.jsonl", b'{"text": 5}\n', "entry 1 has no text"),
+        ("numbers.json", b"[1, 2]", "entry 1 has no text"),
+        ("columns.csv", b"a,b\n1,2\n", "entry 1 has no text"),
+        ("latin.txt", b"caf\xe9\n", "it is not in UTF-8"),
+        ("noise.parquet", b"noise", "it is no Parquet file"),
+    ],
+)
+def test_texts_that_the_builder_cannot_read_are_refused_before_it_runs(
+    run: Run, model: str, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    texts = tmp_path / name
+    texts.write_bytes(content)
+    result = run("build-engine", model, "--precision", "fp8", *H100, "--calib", texts)
+    assert result.code == 2, result
+    words(result, f"{name} is no calibration file", said)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.json", '[{"text": "a"}]'),
+        ("lines.json", '{"text": "a"}\n{"text": "b"}\n'),
+        ("table.csv", "text,more\na,b\n"),
+        ("lines.txt", "a\nb\n"),
+        ("blank.jsonl", '\n{"text": "a"}\n'),
+    ],
+)
+def test_every_kind_of_texts_is_taken(
+    run: Run, model: str, tmp_path: Path, name: str, content: str
+) -> None:
+    texts = tmp_path / name
+    texts.write_text(content)
+    assert run("build-engine", model, "--precision", "fp8", *H100, "--calib", texts).code == 0
+
+
+def test_an_int8_kv_cache_alone_needs_texts_too(run: Run, model: str) -> None:
+    result = run("build-engine", model, "--precision", "bf16", *H100, "--kv-cache-dtype", "int8")
+    assert result.code == 2, result
+    words(result, "an int8 KV cache of tiny-llama needs calibration data", "--kv-cache-dtype auto")
+
+
 def test_a_release_without_engines_gets_a_checkpoint_for_pytorch(run: Run, model: str) -> None:
     image = "nvcr.io/nvidia/tensorrt-llm/release:1.4.0rc1"
     result = run("build-engine", model, "--precision", "bf16", *H100, "--image", image)

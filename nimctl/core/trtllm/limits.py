@@ -72,14 +72,16 @@ def limits_for(
         need = gpu_memory_need(architecture, share, limits, memory_bytes)
         if need is None or need.grade is not Grade.NO_FIT:
             return limits
+    shorter = " or ".join(f"--{name.replace('_', '-')}" for name in wish.asked) or "--max-seq-len"
     raise HardwareError(
         f"an engine in {share.precision} for {limits.max_seq_len} tokens does not fit a GPU of "
         f"{memory_bytes / _GIB:.1f} GiB",
-        cause=f"with tp{share.tp} and pp{share.pp} the weights alone take "
-        f"{need.weights_bytes / _GIB:.1f} GiB of each"
+        cause=f"with tp{share.tp} and pp{share.pp} the weights take "
+        f"{need.weights_bytes / _GIB:.1f} GiB of each, a step of {limits.max_num_tokens:,} tokens "
+        f"and {limits.max_batch_size:,} requests {need.compute_bytes / _GIB:.1f} GiB"
         if need
         else None,
-        hint="use more GPUs with --tp, fewer bits with --precision, or a smaller --max-seq-len",
+        hint=f"use more GPUs with --tp, fewer bits with --precision, or a smaller {shorter}",
     )
 
 

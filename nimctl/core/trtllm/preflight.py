@@ -12,6 +12,7 @@ from nimctl.core.errors import DiskFullError, HardwareError, UsageError
 from nimctl.core.machine import Gpu, Host
 from nimctl.core.memory import GpuShare
 from nimctl.core.memory.gpu import GIB, weights_bytes
+from nimctl.core.trtllm.families import UNQUANTISED
 from nimctl.core.trtllm.machine import check_container_engine
 from nimctl.core.trtllm.pipeline import Command
 from nimctl.core.trtllm.releases import Release
@@ -68,15 +69,23 @@ def check_calibration(subject: Subject, options: BuildOptions, steps: tuple[Comm
     """Refuse a quantisation without texts: nothing is downloaded for it behind one's back.
 
     Raises:
-        UsageError: They are missing or of an unknown kind.
+        UsageError: They are missing, of an unknown kind, or cannot be read.
     """
     if not any(step.phase == "quantise" for step in steps):
         return
     if options.calibration is None:
+        # 16 bits are measured for the sake of the KV cache alone.
+        of_cache = subject.profile.precision in UNQUANTISED
+        what = (
+            f"an {options.kv_cache} KV cache of {subject.model}"
+            if of_cache
+            else (f"quantising {subject.model} to {subject.profile.precision}")
+        )
+        instead = "--kv-cache-dtype auto" if of_cache else "--precision bf16"
         raise UsageError(
-            f"quantising {subject.model} to {subject.profile.precision} needs calibration data",
+            f"{what} needs calibration data",
             cause="activations are measured with texts, and builds have no network to fetch some",
-            hint='--calib FILE with one JSON object a line, {"text": "…"}; or --precision bf16',
+            hint=f'--calib FILE with one JSON object a line, {{"text": "…"}}; or {instead}',
         )
     if not options.calibration.path.endswith(_CALIBRATION_KINDS):
         raise UsageError(
@@ -85,6 +94,12 @@ def check_calibration(subject: Subject, options: BuildOptions, steps: tuple[Comm
         )
     if options.calibration.size == 0:
         raise UsageError(f"the calibration file {options.calibration.path} is empty")
+    if options.calibration.flaw is not None:
+        raise UsageError(
+            f"{options.calibration.path} is no calibration file",
+            cause=options.calibration.flaw,
+            hint='one JSON object a line: {"text": "…"}',
+        )
 
 
 def _image_notes(around: Surveyed) -> Iterator[str]:

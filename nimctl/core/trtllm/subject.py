@@ -22,12 +22,14 @@ QUANTISED_MARK = "hf_quant_config.json"
 class Calibration(Value):
     """A local file of texts that quantisation measures activations with.
 
-    `sha256` is part of the engine key: other texts give another engine.
+    `sha256` is part of the engine key: other texts give another engine. `flaw` is why the builder
+    could not read it.
     """
 
     path: str
     sha256: str
     size: int
+    flaw: str | None = None
 
 
 class BuildOptions(Value):

@@ -135,6 +135,14 @@ def test_what_does_not_fit_in_any_size_is_refused() -> None:
     assert "--tp" in (caught.value.hint or "")
 
 
+def test_the_limit_that_was_asked_for_is_named_where_it_does_not_fit() -> None:
+    options = BuildOptions(limits=LimitsWish(max_batch_size=100_000_000))
+    with pytest.raises(HardwareError) as caught:
+        design(subject("bf16"), options, SHOP)
+    assert "100,000,000 requests" in (caught.value.cause or "")
+    assert (caught.value.hint or "").endswith("a smaller --max-batch-size")
+
+
 def test_every_limit_can_be_said() -> None:
     wish = LimitsWish(max_batch_size=3, max_num_tokens=2048, max_seq_len=4000, max_beam_width=4)
     line = build_line(subject(), msgspec.structs.replace(CALIBRATED, limits=wish))
