@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from nimctl import builders
 from nimctl.core import decide
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model
 from nimctl.core.choice import Choice, asked_for, choose, matching
 from nimctl.core.download_estimates import download_estimates
-from nimctl.core.engine_check import built_profiles, stands_for
+from nimctl.core.engine_check import built_profiles, kv_caches_of, stands_for
 from nimctl.core.errors import OfflineError, UsageError, VerificationError
 from nimctl.core.events import Emit
 from nimctl.core.facts import Artifact
@@ -90,9 +91,15 @@ def survey(
 ) -> Survey:
     """Judge the profiles of a model, with `everywhere` also those made for other GPUs."""
     profiles = profiles_of(model, PARTS if everywhere else parts_of(host))
-    judge = Judge(host, architecture=model.architecture, capacity=capacity)
     pinned = _pinned(profiles, tools)
-    profiles = (*profiles, *built_profiles(profiles, pinned, tools.engines.all()))
+    built = builders.trtllm_engines(tools)
+    profiles = (*profiles, *built_profiles(profiles, pinned, built))
+    judge = Judge(
+        host,
+        architecture=model.architecture,
+        capacity=capacity,
+        kv_caches=kv_caches_of(profiles, pinned, built),
+    )
     judged = (judge.judge(one, cached=_is_cached(one, pinned, tools)) for one in profiles)
     return Survey(
         candidates=rank(judged, CATALOGUE_ORDER),

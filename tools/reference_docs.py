@@ -27,6 +27,7 @@ DOCUMENTS: dict[str, tuple[type[Value], str]] = {
     "pull-profile": (reports.ProfilePullReport, "`pull --manifest --json`"),
     "build-engine": (reports.BuildReport, "`build-engine --json`"),
     "build-engines": (reports.BuildReports, "`build-engine --profiles --json`"),
+    "build-plans": (reports.BuildPlans, "`build-engine --profiles --dry-run --json`"),
     "serve": (server_reports.ServeReport, "`serve --json`"),
     "list-profiles": (profile_reports.ProfileList, "`list-profiles MODEL --json`"),
     "explained-profile": (profile_reports.ExplainedProfile, "`list-profiles --explain --json`"),

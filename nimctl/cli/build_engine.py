@@ -83,7 +83,9 @@ def command(
         ref=parse_reference(model), wish=wish, options=options, calibration=calib
     )
     with Tools(settings, offline=offline, machine=machine) as tools:
-        if profiles:
+        if profiles and dry_run:
+            _show_all(_for_each(request, profiles), tools, output)
+        elif profiles:
             _build_all(_for_each(request, profiles), tools, output, keep_going=keep_going)
         elif dry_run:
             _show(request, tools, output)
@@ -99,11 +101,32 @@ def _show(request: "BuildRequest", tools: "Tools", output: "Output") -> None:
     show(api.plan_build(request, tools), tools, output)
 
 
+def _show_all(requests: "list[BuildRequest]", tools: "Tools", output: "Output") -> None:
+    from itertools import chain
+
+    from nimctl import api
+    from nimctl.cli.shell import script
+    from nimctl.core.reports import BuildPlans
+
+    plans = tuple(api.plan_build(request, tools) for request in requests)
+    report = BuildPlans(model=str(requests[0].ref), plans=plans)
+    output.data(
+        report,
+        lambda: chain.from_iterable(script(plan, tools.python, tools.layout) for plan in plans),
+    )
+
+
 def _for_each(request: "BuildRequest", profiles: str) -> "list[BuildRequest]":
     import msgspec
 
+    from nimctl.core.errors import UsageError
+
     names = [name.strip() for name in profiles.split(",") if name.strip()]
-    wishes = [msgspec.structs.replace(request.wish, profile=name) for name in names]
+    if not names:
+        raise UsageError("--profiles names none", hint="--profiles NAME,NAME")
+    wishes = [
+        msgspec.structs.replace(request.wish, profile=name, named_by="--profiles") for name in names
+    ]
     return [msgspec.structs.replace(request, wish=wish) for wish in wishes]
 
 

@@ -44,6 +44,10 @@ def build_lines(step: Build, python: str) -> Iterator[str]:
 
 
 def _in_containers(step: Build, job: EngineJob, directory: Path) -> Iterator[str]:
+    if job.commands and job.user not in (None, "0:0"):
+        # Root does not run containers as itself, and what it has just made is its own.
+        owned = shlex.join(["chown", "-R", str(job.user), str(directory)])
+        yield f'[ "$(id -u)" != 0 ] || {owned}'
     for command in job.commands:
         yield f"# {command.phase}, inside the container: {command.line}"
         spec = build_container(

@@ -1,6 +1,6 @@
 """In what two engines differ, and whether one can serve in place of the other."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -116,6 +116,26 @@ def built_profiles(
     return tuple(found)
 
 
+def kv_caches_of(
+    profiles: Iterable[Profile],
+    pinned: Mapping[str, Artifact | None],
+    engines: Sequence[Engine],
+) -> dict[str, str]:
+    """Types of the KV cache by the id of each profile that an engine stands for, the first of them.
+
+    `pinned` are the model's sources.
+    """
+    found: dict[str, str] = {}
+    for profile in profiles if engines else ():
+        artifact = pinned.get(profile.source or "")
+        digest = artifact.digest if artifact else None
+        own = (one.recipe for one in engines if one.model_digest == digest)
+        recipe = next((one for one in own if stands_for(one, profile)), None)
+        if recipe is not None and recipe.kv_cache is not None:
+            found[profile.id] = recipe.kv_cache
+    return found
+
+
 def check_usable(
     needed: EngineRecipe, engine: Engine, model: str, model_digest: str | None = None
 ) -> None:
@@ -134,8 +154,20 @@ def check_usable(
     raise MismatchError(
         f"the engine {engine.key[:12]} is not for this: {found[0].words}",
         cause=f"it was built by {engine.recipe.builder} on {engine.created[:10]}{more}",
-        hint=f"nimctl build-engine {model}",
+        hint=_command(needed, model),
     )
+
+
+def _command(needed: EngineRecipe, model: str) -> str:
+    """The command that builds what is needed; `needed` has those limits alone that were asked for.
+
+    Texts are not in a recipe, only their digest.
+    """
+    words = ["nimctl build-engine", model, "--precision", needed.precision]
+    degrees = {"tp": needed.tp, "pp": needed.pp}
+    words += [f"--{name} {degree}" for name, degree in degrees.items() if degree > 1]
+    words += [f"--{name.replace('_', '-')} {limit}" for name, limit in needed.limits.items()]
+    return " ".join((*words, "--calib FILE") if needed.calibration else words)
 
 
 def _differences(needed: EngineRecipe, found: EngineRecipe) -> Iterator[Difference]:

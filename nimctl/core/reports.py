@@ -6,6 +6,7 @@ from nimctl.core.engine import Engine
 from nimctl.core.facts import Artifact
 from nimctl.core.findings import Finding
 from nimctl.core.ngc import ModelVersion
+from nimctl.core.plan import Plan
 from nimctl.core.ports import Fetched
 from nimctl.core.value import Value
 
@@ -94,6 +95,14 @@ class BuildReports(Value):
     model: str
     builds: tuple[BuildReport, ...]
     failed: tuple[FailedBuild, ...]
+
+
+class BuildPlans(Value):
+    """What `build-engine --profiles` would do, a plan for each profile."""
+
+    schema_version: int = 1
+    model: str
+    plans: tuple[Plan, ...]
 
 
 class ListedEngine(Value):

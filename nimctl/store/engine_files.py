@@ -21,11 +21,16 @@ def write_tar(engine: Engine, directory: Path, target: Path, emit: Emit) -> int:
     """Write an engine with its sidecar, which comes first, to a tar file; its size in bytes.
 
     Raises:
-        UsageError: There is such a file already, or this user may not write there.
+        UsageError: There is such a file already, or nowhere to write it.
         DiskFullError: There is no room.
     """
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"there is no directory {target.parent} to write {target.name} to",
+            hint=f"mkdir -p {target.parent}",
+        )
     task = f"export {engine.key[:12]}"
     emit(Started(task=task, title=f"writing {target}", total=engine.size))
     staged = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
@@ -48,7 +53,7 @@ def unpack(archive: Path, directory: Path, emit: Emit) -> Iterator[EngineFile]:
 
     Raises:
         NotFoundError: There is no such file.
-        UsageError: It is no archive.
+        UsageError: It is a directory, or no archive.
         VerificationError: It is malformed.
         DiskFullError: There is no room.
     """
@@ -56,6 +61,10 @@ def unpack(archive: Path, directory: Path, emit: Emit) -> Iterator[EngineFile]:
         file = archive.open("rb")
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {archive}") from error
+    except IsADirectoryError as error:
+        raise UsageError(
+            f"{archive} is a directory", hint=f"nimctl engines import file://{archive.resolve()}"
+        ) from error
     task = f"import {archive.name}"
     with file:
         kind = kind_of(archive.name, file.read(_MAGIC_BYTES))

@@ -133,12 +133,7 @@ class EngineStore:
             self._sweep(_IMPORT)
             with self._staged(_IMPORT) as staged:
                 files = tuple(fill(staged))
-                engine = documents.read(staged / SIDECAR, Engine)
-                if engine is None:
-                    raise VerificationError(
-                        "this is no engine of nimctl's",
-                        cause=f"it has no {SIDECAR}, which says what the engine depends on",
-                    )
+                engine = _sidecar_of(staged)
                 check_sidecar(engine)
                 check_files(engine, (one for one in files if one.path != SIDECAR))
                 with held(self._layout.lock(f"engine-{engine.key}")):
@@ -211,6 +206,20 @@ def described(directory: Path) -> Iterator[EngineFile]:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         yield EngineFile(path=relative.as_posix(), size=path.stat().st_size, sha256=sha256)
+
+
+def _sidecar_of(staged: Path) -> Engine:
+    what = "this is no engine of nimctl's"
+    try:
+        engine = documents.read(staged / SIDECAR, Engine)
+    except VerificationError as error:
+        # What was staged goes with the refusal: neither its path nor its removal helps anybody.
+        raise VerificationError(what, cause=f"its {SIDECAR} is damaged: {error.cause}") from error
+    if engine is None:
+        raise VerificationError(
+            what, cause=f"it has no {SIDECAR}, which says what the engine depends on"
+        )
+    return engine
 
 
 def check_sidecar(engine: Engine) -> None:

@@ -104,7 +104,7 @@ def test_an_interrupt_ends_the_builder_and_what_it_started(site: Site, tmp_path:
             threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
 
     with pytest.raises(KeyboardInterrupt):
-        LocalRunner().run(one.job, one.job.commands[0], site, on_line)
+        LocalRunner().run(one.job, one.job.commands[0], site, on_line, on_line)
     pids = [int(line.split()[1]) for line in lines if "child" in line]
     assert len(pids) == 2
     for pid in pids:

@@ -197,6 +197,28 @@ def test_an_int8_kv_cache_alone_needs_texts_too(run: Run, model: str) -> None:
     words(result, "an int8 KV cache of tiny-llama needs calibration data", "--kv-cache-dtype auto")
 
 
+def test_several_profiles_are_only_shown_where_that_is_asked(run: Run, model: str) -> None:
+    names = "tensorrt_llm-bf16-tp1-pp1,tensorrt_llm-bf16-tp2-pp1"
+    asked = ("build-engine", model, "--profiles", names, "--gpu", "h100_sxm:2", "--dry-run")
+    result = run(*asked)
+    assert result.code == 0, result
+    builds = [line for line in result.out.splitlines() if line.startswith("# build, inside")]
+    assert ["--workers 1" in builds[0], "--workers 2" in builds[1]] == [True, True]
+    plans = run(*asked, "--json").json["plans"]
+    assert [plan["steps"][-1]["recipe"]["tp"] for plan in plans] == [1, 2]
+    unknown = run("build-engine", model, "--profiles", "none-such", *H100)
+    assert unknown.code == 3, unknown
+    words(unknown, "`none-such`, which --profiles names")
+
+
+def test_root_lends_the_printed_build_its_directory(run: Run, model: str) -> None:
+    result = run("build-engine", model, "--precision", "bf16", *H100)
+    lines = result.out.splitlines()
+    (lent,) = [number for number, line in enumerate(lines) if "chown -R" in line]
+    assert lines[lent].startswith('[ "$(id -u)" != 0 ] || chown -R ')
+    assert lent < next(n for n, line in enumerate(lines) if line.startswith("docker run"))
+
+
 def test_a_release_without_engines_gets_a_checkpoint_for_pytorch(run: Run, model: str) -> None:
     image = "nvcr.io/nvidia/tensorrt-llm/release:1.4.0rc1"
     result = run("build-engine", model, "--precision", "bf16", *H100, "--image", image)

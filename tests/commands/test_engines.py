@@ -87,6 +87,39 @@ def test_equal_engines_give_equal_archives(run: Run, build: Build, tmp_path: Pat
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
+def test_an_archive_needs_a_directory_to_lie_in(run: Run, build: Build, tmp_path: Path) -> None:
+    key = build("q8_0")
+    result = run("engines", "export", key[:12], tmp_path / "no" / "demo.tar")
+    assert result.code == 2, result
+    words(result, f"there is no directory {tmp_path / 'no'}", "mkdir -p")
+
+
+def test_a_directory_is_imported_by_its_reference(
+    run: Run, build: Build, elsewhere: dict[str, str], tmp_path: Path
+) -> None:
+    key = build("q8_0")
+    run("engines", "export", key[:12], tmp_path / "demo.tar")
+    with tarfile.open(tmp_path / "demo.tar") as tar:
+        tar.extractall(tmp_path / "demo", filter="data")
+    result = run("engines", "import", tmp_path / "demo", env=elsewhere)
+    assert result.code == 2, result
+    words(result, "is a directory", f"nimctl engines import file://{tmp_path / 'demo'}")
+    taken = run("engines", "import", f"file://{tmp_path / 'demo'}", "--json", env=elsewhere)
+    assert taken.json["engine"]["key"] == key
+
+
+def test_a_sidecar_that_is_no_json_is_what_is_wrong_with_the_archive(
+    run: Run, tmp_path: Path, layout: Layout
+) -> None:
+    (tmp_path / "engine.json").write_text("{")
+    with tarfile.open(tmp_path / "demo.tar", "w") as tar:
+        tar.add(tmp_path / "engine.json", "engine.json")
+    result = run("engines", "import", tmp_path / "demo.tar")
+    assert result.code == 6, result
+    words(result, "this is no engine of nimctl's", "its engine.json is damaged")
+    assert str(layout.root) not in result.err
+
+
 def test_an_archive_is_not_written_over_a_file(run: Run, build: Build, tmp_path: Path) -> None:
     there = tmp_path / "there.tar"
     there.write_text("mine")

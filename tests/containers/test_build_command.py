@@ -156,6 +156,9 @@ def test_a_failed_build_leaves_nothing_and_says_why(
     result = run(*BF16)
     assert result.code == code, result
     words(result, *said, str(layout.root / "builds"))
+    # Docker may not lift this limit where these tests run: told, and no reason for the failure.
+    assert result.err.count("runs without the ulimit memlock") == 1
+    assert "without the ulimit" not in result.err.partition("error: ")[2]
     assert engines(layout) == []
     assert containers(gpu_engine) == ""
     (log,) = (layout.root / "builds").iterdir()
@@ -284,11 +287,8 @@ def test_the_printed_commands_make_the_same_engine(
     add_model(machine, tmp_path)
     planned = run(*BF16, "--dry-run")
     assert planned.code == 0, planned
-    # Docker's limits cannot be lifted where these tests run, and root lends no directories here.
-    script = "\n".join(
-        line.replace("--ulimit memlock=-1:-1", "").replace("--user 1000:1000", "--user 0:0")
-        for line in planned.out.splitlines()
-    )
+    # Docker's limits cannot be lifted where these tests run.
+    script = planned.out.replace("--ulimit memlock=-1:-1", "")
     done = subprocess.run(["bash", "-c", script], env=machine, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     (engine,) = Path(machine["NIMCTL_HOME"]).rglob("rank0.engine")

@@ -191,7 +191,7 @@ def test_an_interrupted_build_leaves_no_container(
 
     (site.staging / WORK).mkdir()
     with pytest.raises(KeyboardInterrupt):
-        ContainerRunner(engine).run(one.job, first, site, on_line)
+        ContainerRunner(engine).run(one.job, first, site, on_line, on_line)
     assert nothing_is_left()
 
 

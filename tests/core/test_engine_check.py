@@ -4,7 +4,15 @@ import msgspec
 import pytest
 
 from nimctl.core.engine import Engine, EngineRecipe
-from nimctl.core.engine_check import MismatchError, check_usable, differences, obstacles
+from nimctl.core.engine_check import (
+    MismatchError,
+    check_usable,
+    differences,
+    kv_caches_of,
+    obstacles,
+)
+from nimctl.core.facts import Artifact, File
+from nimctl.core.profile import Profile
 
 RECIPE = EngineRecipe(
     backend="tensorrt_llm",
@@ -84,8 +92,34 @@ def test_the_refusal_names_the_field_and_the_remedy(fields: dict[str, object], w
     with pytest.raises(MismatchError) as caught:
         check_usable(RECIPE, engine(**fields), "llama-3.1-8b-instruct")
     assert words in caught.value.message
-    assert caught.value.hint == "nimctl build-engine llama-3.1-8b-instruct"
+    assert caught.value.hint == (
+        "nimctl build-engine llama-3.1-8b-instruct --precision fp8 "
+        "--max-batch-size 64 --max-seq-len 8192 --calib FILE"
+    )
     assert caught.value.exit_code == 7
+
+
+def test_the_remedy_divides_the_model_as_it_is_needed() -> None:
+    needed = msgspec.structs.replace(RECIPE, tp=4, pp=2, limits={}, calibration=None)
+    with pytest.raises(MismatchError) as caught:
+        check_usable(needed, engine(), "m")
+    assert caught.value.hint == "nimctl build-engine m --precision fp8 --tp 4 --pp 2"
+
+
+def test_the_kv_cache_of_the_engine_that_was_used_last_is_what_a_profile_has() -> None:
+    profile = Profile(
+        backend="tensorrt_llm", precision="fp8", source="hf://m/x", build=True, gpu="h100_sxm"
+    )
+    other = msgspec.structs.replace(profile, precision="bf16")
+    file = File(path="model.safetensors", url="file:///m", size=1, digests={"sha256": "f" * 64})
+    artifact = Artifact(reference="hf://m/x", revision="main", files=(file,))
+    pinned = {"hf://m/x": artifact}
+    engines = [
+        msgspec.structs.replace(one, model_digest=artifact.digest)
+        for one in (engine(kv_cache="auto"), engine(), engine(precision="bf16", tp=2))
+    ]
+    assert kv_caches_of([profile, other], pinned, engines) == {profile.id: "auto"}
+    assert kv_caches_of([profile], {"hf://m/x": None}, engines) == {}
 
 
 def test_an_engine_of_another_model_is_refused() -> None:

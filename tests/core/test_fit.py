@@ -481,3 +481,12 @@ def test_the_order_of_the_gpus_never_matters(
 def test_a_slice_is_named_once() -> None:
     piece = gpu("a100_sxm_80gb", mig_profile="1g.10gb", name="NVIDIA A100-SXM4-80GB MIG 1g.10gb")
     assert short_name(piece) == "A100-SXM4-80GB MIG 1g.10gb"
+
+
+def test_a_built_engines_kv_cache_counts_as_it_is() -> None:
+    one = changed(F16, backend="tensorrt_llm", precision="fp8", build=True)
+    usual = judge(one, host("h100_sxm"), LLAMA_8B)
+    wide = judge(one, host("h100_sxm"), LLAMA_8B, kv_caches={one.id: "auto"})
+    assert usual.memory is not None
+    assert wide.memory is not None
+    assert wide.memory.kv_bytes_per_token == 2 * usual.memory.kv_bytes_per_token

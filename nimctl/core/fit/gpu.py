@@ -83,6 +83,7 @@ class GpuTrials:
         covered: Engines,
         names_product: NamesProduct,
         untried: Mapping[str, str],
+        kv_caches: Mapping[str, str],
     ) -> None:
         self.groups = groups_of(host)
         self._inventory = inventory(self.groups)
@@ -92,6 +93,7 @@ class GpuTrials:
         self._covered = covered
         self._names_product = names_product
         self._untried = untried
+        self._kv_caches = kv_caches
         self._kinds: dict[tuple[object, ...], _Kinds] = {}
         self._trials: dict[tuple[object, ...], Trial] = {}
 
@@ -104,7 +106,7 @@ class GpuTrials:
         # Most of a long manifest is made for other GPUs, and then nothing else matters.
         if kinds.elsewhere is not None:
             return kinds.elsewhere
-        asked = _asked(profile)
+        asked = (*_asked(profile), self._kv_cache(profile))
         if asked not in self._trials:
             trials = (
                 self._try(profile, group, kind)
@@ -235,12 +237,20 @@ class GpuTrials:
         if self._architecture is None or free is None:
             return None
         share = GpuShare(
-            backend=profile.backend, precision=profile.precision, tp=profile.tp, pp=profile.pp
+            backend=profile.backend,
+            precision=profile.precision,
+            tp=profile.tp,
+            pp=profile.pp,
+            kv_cache=self._kv_cache(profile),
         )
         total = gpu.memory_total_bytes or free
         limits = default_limits(self._architecture, total, self._capacity, tp=profile.tp)
         percent = KV_PERCENT_WITH_DISPLAY if gpu.drives_display else KV_PERCENT
         return gpu_memory_need(self._architecture, share, limits, free, kv_percent=percent)
+
+    def _kv_cache(self, profile: Profile) -> str | None:
+        # An id is a digest, of thousands of profiles in a long manifest.
+        return self._kv_caches.get(profile.id) if self._kv_caches else None
 
     def _words(self, profile: Profile, gpu: Gpu, need: MemoryNeed | None, *, suits: bool) -> str:
         free = free_bytes(gpu, self._host)

@@ -31,6 +31,7 @@ class Judge:
     `architecture` is the model's, None when it is not known; `capacity` what was asked for.
     `covered` are those of `engines_for`. `names_product` tells whether a product matches
     the regular expression of a manifest; `untried` are those that it cannot tell of, and why.
+    `kv_caches` are types of the KV cache by a profile's id, where an engine that is there decided it.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Judge:
         covered: Engines = frozenset(),
         names_product: NamesProduct = exactly,
         untried: Mapping[str, str] | None = None,
+        kv_caches: Mapping[str, str] | None = None,
     ) -> None:
         self._host = host
         self._architecture = architecture
@@ -53,6 +55,7 @@ class Judge:
             covered=covered,
             names_product=names_product,
             untried=untried or {},
+            kv_caches=kv_caches or {},
         )
 
     def judge(self, profile: Profile, *, cached: bool = False) -> Candidate:

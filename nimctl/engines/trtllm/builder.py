@@ -39,7 +39,7 @@ class TrtllmBuilder:
                 stage = f"{command.phase} ({number} of {len(job.commands)}), log {site.log}"
                 emit(Reached(task=TASK, stage=stage))
                 log.command(command.line)
-                ended = self._runner.run(job, command, site, log.line)
+                ended = self._runner.run(job, command, site, log.line, log.note)
                 if ended.exit_code:
                     raise failure(job, command, ended, log)
             _check_outputs(job, site.staging, log)
@@ -55,8 +55,9 @@ def failure(job: EngineJob, command: Command, ended: Ended, log: BuildLog) -> Ni
     )
     how = "was killed" if ended.exit_code == 137 else f"ended with status {ended.exit_code}"  # noqa: PLR2004
     kind = DiskFullError if found.cause == "the disk is full" else BuildError
+    program = command.argv[1] if command.argv[0] == "python3" else command.argv[0]
     return kind(
-        f"{command.phase} of {job.model} failed: {Path(command.argv[0]).name} {how}",
+        f"{command.phase} of {job.model} failed: {Path(program).name} {how}",
         cause=_cause(found),
         hint=f"{found.hint}; the whole log: {log.path}" if found.hint else f"less {log.path}",
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nimctl.core.events import Emit, Reached
+from nimctl.core.events import Emit, Noted, Reached
 from nimctl.core.trtllm.log import stage_of
 
 _TAIL_LINES = 400
@@ -29,6 +29,12 @@ class BuildLog:
         self.tail.clear()
         self._file.write(f"$ {line}\n")
         self._file.flush()
+
+    def note(self, text: str) -> None:
+        """Keep what a user should know, who is told it as well; it is no output of the build."""
+        self._file.write(f"{text}\n")
+        self._file.flush()
+        self._emit(Noted(message=text))
 
     def line(self, text: str) -> None:
         """Take in one line of output."""

@@ -49,9 +49,14 @@ class Runner(Protocol):
     """Runs the commands of a job."""
 
     def run(
-        self, job: EngineJob, command: Command, site: Site, on_line: Callable[[str], None]
+        self,
+        job: EngineJob,
+        command: Command,
+        site: Site,
+        on_line: Callable[[str], None],
+        on_note: Callable[[str], None],
     ) -> Ended:
-        """Run one to its end, and hand on each line that it prints."""
+        """Run one to its end; hand on each line that it prints, and what a user should know."""
         ...
 
     def image_digest(self, job: EngineJob) -> str | None:
@@ -67,7 +72,12 @@ class ContainerRunner:
         self._ulimits = Ulimits()
 
     def run(
-        self, job: EngineJob, command: Command, site: Site, on_line: Callable[[str], None]
+        self,
+        job: EngineJob,
+        command: Command,
+        site: Site,
+        on_line: Callable[[str], None],
+        on_note: Callable[[str], None],
     ) -> Ended:
         """Run a command.
 
@@ -86,12 +96,15 @@ class ContainerRunner:
         self._containers.remove(spec.name)
         with _lent(site.staging, job.user):
             return attended(
-                partial(self._run, spec, on_line), partial(self._containers.remove, spec.name)
+                partial(self._run, spec, on_line, on_note),
+                partial(self._containers.remove, spec.name),
             )
 
-    def _run(self, spec: ContainerSpec, on_line: Callable[[str], None]) -> Ended:
+    def _run(
+        self, spec: ContainerSpec, on_line: Callable[[str], None], on_note: Callable[[str], None]
+    ) -> Ended:
         # Builds work with the engine's own limits; they lock less memory for transfers.
-        state = self._ulimits.allowed(spec, lambda one: self._containers.run(one, on_line), on_line)
+        state = self._ulimits.allowed(spec, lambda one: self._containers.run(one, on_line), on_note)
         return Ended(state.exit_code, state.oom_killed)
 
     def image_digest(self, job: EngineJob) -> str | None:
@@ -106,13 +119,19 @@ class LocalRunner:
     """Runs commands on this machine, in a process group that ends with the run."""
 
     def run(
-        self, job: EngineJob, command: Command, site: Site, on_line: Callable[[str], None]
+        self,
+        job: EngineJob,
+        command: Command,
+        site: Site,
+        on_line: Callable[[str], None],
+        on_note: Callable[[str], None],
     ) -> Ended:
         """Run a command.
 
         Raises:
             BuildError: It does not end when it is interrupted.
         """
+        del on_note  # There is no container whose limits could be refused.
         work = site.staging / WORK
         _lay_out(job, work)
         process = subprocess.Popen(
