@@ -1,17 +1,16 @@
 """Observe, then decide: from a request to a plan. Reads the outside, changes nothing."""
 
-import json
 import shutil
 from pathlib import Path
 
 import msgspec
 
-from nimctl import builders, calibration
-from nimctl.core import checkpoint, decide
+from nimctl import builders, calibration, checkpoints
+from nimctl.core import decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
-from nimctl.core.errors import NotFoundError, UsageError, VerificationError
+from nimctl.core.errors import NotFoundError, UsageError
 from nimctl.core.facts import Artifact, Inventory, carry_digests
 from nimctl.core.fit import Judge
 from nimctl.core.machine import Host
@@ -30,7 +29,6 @@ from nimctl.core.router import ROUTER
 from nimctl.core.servers import Member
 from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.trtllm.subject import BuildOptions
-from nimctl.core.unlisted import unlisted_model
 from nimctl.nim_serving import pinned_nim
 from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.serving.adapters import observe_adapter
@@ -86,11 +84,13 @@ def _building_target(
     if request.options.strategy in ("tensorrt", "pytorch") and wish.backend is None:
         wish = msgspec.structs.replace(wish, backend="tensorrt_llm")
     model = _model(request.ref, artifact, tools)
-    candidates = survey(model, host, tools, everywhere=wish.narrows).matching(wish)
+    found = survey(model, host, tools, everywhere=wish.narrows)
+    candidates = found.matching(wish)
     chosen = decide.for_engine(
         candidates, request.options, has_calibration=request.calibration is not None
     )
-    return _target_of(request.ref, artifact, model, chosen or candidates[0], tools)
+    best = found.unbound(chosen or candidates[0], wish)
+    return _target_of(request.ref, artifact, model, best, tools)
 
 
 def _divided(target: Target, options: BuildOptions, host: Host) -> Target:
@@ -283,7 +283,8 @@ def _target(
     capacity: CapacityWish = ANY_CAPACITY,
 ) -> Target:
     model = _model(ref, artifact, tools)
-    chosen = survey(model, host, tools, capacity, everywhere=wish.narrows).matching(wish)[0]
+    found = survey(model, host, tools, capacity, everywhere=wish.narrows)
+    chosen = found.unbound(found.matching(wish)[0], wish)
     if chosen.profile.backend in IN_CONTAINERS:
         # Before a registry is asked for files that this machine could do nothing with.
         decide.check_fit(chosen, model.name, ref)
@@ -291,7 +292,7 @@ def _target(
 
 
 def _model(ref: ModelRef, artifact: Artifact | None, tools: Tools) -> Model:
-    return _unlisted(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
+    return checkpoints.model_of(ref, artifact, tools) if artifact else tools.catalog.find(ref.path)
 
 
 def _target_of(
@@ -328,27 +329,6 @@ def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:
     if pinned is not None and not again:
         return pinned
     return settled(carry_digests(tools.registries.find(ref.scheme).resolve(ref), pinned), pinned)
-
-
-def _unlisted(ref: ModelRef, artifact: Artifact, tools: Tools) -> Model:
-    return unlisted_model(ref, artifact, checkpoint.read_checkpoint(_config(ref, artifact, tools)))
-
-
-def _config(ref: ModelRef, artifact: Artifact, tools: Tools) -> dict[str, object]:
-    file = next((one for one in artifact.files if one.path == checkpoint.CONFIG_FILE), None)
-    if file is None:
-        return {}
-    if file.sha256 and tools.blobs.has(file.sha256):
-        data = tools.blobs.path(file.sha256).read_bytes()
-    else:
-        data = tools.transfer.peek(file, tools.registries.find(ref.scheme).locate)
-    try:
-        config = json.loads(data)
-    except ValueError as error:
-        raise VerificationError(f"{file.url} is no valid JSON", cause=str(error)) from error
-    if not isinstance(config, dict):
-        raise VerificationError(f"{file.url} is no JSON object")
-    return config
 
 
 def _surroundings(

@@ -75,6 +75,18 @@ class Survey(NamedTuple):
         """The candidate that a wish leads to; see `choice.choose`."""
         return choose(self.candidates, wish, self.order)
 
+    def unbound(self, candidate: Candidate, wish: Wish) -> Candidate:
+        """The candidate, judged for no GPU in particular where it is made for one that is not here.
+
+        Why this machine cannot do what was asked for is then said of this machine. A profile that
+        was named is what it is.
+        """
+        profile = candidate.profile
+        if candidate.runs or wish.profile or profile.entry is not None or not profile.gpu:
+            return candidate
+        judged = self.judge.judge(msgspec.structs.replace(profile, gpu=None))
+        return candidate if judged.runs else judged
+
     def understood(self, wish: Wish) -> Wish:
         """The wish with the id of the profile that it names as some NIM prints it."""
         found = named((one.profile for one in self.candidates), wish.profile or "")

@@ -2,11 +2,12 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import Run, words
-from trtllm_model import NAME, add_model, add_texts
+from trtllm_model import DEMO, NAME, add_model, add_texts
 
 H100 = ("--gpu", "h100_sxm", "--dry-run")
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere.sock"}
@@ -209,6 +210,27 @@ def test_several_profiles_are_only_shown_where_that_is_asked(run: Run, model: st
     unknown = run("build-engine", model, "--profiles", "none-such", *H100)
     assert unknown.code == 3, unknown
     words(unknown, "`none-such`, which --profiles names")
+
+
+def test_a_precision_that_the_gpu_lacks_is_the_reason(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "model")
+    asked = ("build-engine", f"file://{tmp_path / 'model'}", "--precision", "fp8", "--dry-run")
+    result = run(*asked, "--gpu", "a100_sxm_80gb")
+    assert result.code == 7, result
+    words(result, "fp8 needs compute capability 8.9, A100-SXM4-80GB has 8.0")
+
+
+def test_what_modelopt_wrote_apart_is_what_a_checkpoint_comes_in(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "model")
+    mark = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}}
+    (tmp_path / "model" / "hf_quant_config.json").write_text(json.dumps(mark))
+    asked = ("build-engine", f"file://{tmp_path / 'model'}", "--dry-run")
+    built = run(*asked, "--gpu", "b200")
+    assert built.code == 0, built
+    assert "--use_nvfp4" in built.out
+    other = run(*asked, "--precision", "fp8", "--gpu", "b200")
+    assert other.code == 2, other
+    words(other, "no profile has precision fp8")
 
 
 def test_root_lends_the_printed_build_its_directory(run: Run, model: str) -> None:
