@@ -63,13 +63,13 @@ def obstacles(needed: EngineRecipe, found: EngineRecipe) -> tuple[Difference, ..
     """What stands against serving with an engine that was built elsewhere or otherwise.
 
     Larger limits and other tuning are no obstacle; the GPU, the versions, the precision and how it
-    is divided are.
+    is divided are. A KV cache of another type is one where `needed` has a type.
     """
     limits = {name: min(limit, found.limits.get(name, 0)) for name, limit in needed.limits.items()}
     adjusted = msgspec.structs.replace(
         found,
         flags=needed.flags,
-        kv_cache=needed.kv_cache,
+        kv_cache=found.kv_cache if needed.kv_cache else None,
         calibration=needed.calibration,
         limits=limits,
     )
@@ -167,6 +167,7 @@ def _command(needed: EngineRecipe, model: str) -> str:
     degrees = {"tp": needed.tp, "pp": needed.pp}
     words += [f"--{name} {degree}" for name, degree in degrees.items() if degree > 1]
     words += [f"--{name.replace('_', '-')} {limit}" for name, limit in needed.limits.items()]
+    words += [f"--kv-cache-dtype {needed.kv_cache}"] if needed.kv_cache else []
     return " ".join((*words, "--calib FILE") if needed.calibration else words)
 
 

@@ -231,6 +231,9 @@ def test_what_modelopt_wrote_apart_is_what_a_checkpoint_comes_in(run: Run, tmp_p
     other = run(*asked, "--precision", "fp8", "--gpu", "b200")
     assert other.code == 2, other
     words(other, "no profile has precision fp8")
+    lacking = run(*asked, "--gpu", "h100_sxm")
+    assert lacking.code == 7, lacking
+    words(lacking, "can be built for this machine", "list-profiles")
 
 
 def test_root_lends_the_printed_build_its_directory(run: Run, model: str) -> None:

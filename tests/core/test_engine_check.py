@@ -94,13 +94,13 @@ def test_the_refusal_names_the_field_and_the_remedy(fields: dict[str, object], w
     assert words in caught.value.message
     assert caught.value.hint == (
         "nimctl build-engine llama-3.1-8b-instruct --precision fp8 "
-        "--max-batch-size 64 --max-seq-len 8192 --calib FILE"
+        "--max-batch-size 64 --max-seq-len 8192 --kv-cache-dtype fp8 --calib FILE"
     )
     assert caught.value.exit_code == 7
 
 
 def test_the_remedy_divides_the_model_as_it_is_needed() -> None:
-    needed = msgspec.structs.replace(RECIPE, tp=4, pp=2, limits={}, calibration=None)
+    needed = msgspec.structs.replace(RECIPE, tp=4, pp=2, limits={}, kv_cache=None, calibration=None)
     with pytest.raises(MismatchError) as caught:
         check_usable(needed, engine(), "m")
     assert caught.value.hint == "nimctl build-engine m --precision fp8 --tp 4 --pp 2"
@@ -129,5 +129,11 @@ def test_an_engine_of_another_model_is_refused() -> None:
 
 def test_larger_limits_and_other_tuning_are_no_obstacle() -> None:
     larger = engine(limits={"max_batch_size": 512, "max_seq_len": 8192}, flags={}, kv_cache="auto")
-    assert obstacles(RECIPE, larger.recipe) == ()
-    assert differences(RECIPE, larger.recipe) != ()
+    needed = msgspec.structs.replace(RECIPE, kv_cache=None)
+    assert obstacles(needed, larger.recipe) == ()
+    assert differences(needed, larger.recipe) != ()
+
+
+def test_a_kv_cache_that_was_asked_for_is_needed() -> None:
+    (one,) = obstacles(RECIPE, engine(kv_cache="auto").recipe)
+    assert one.words == "its KV cache is auto, needed is fp8"

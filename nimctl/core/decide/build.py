@@ -48,6 +48,12 @@ def _nothing_to_build(target: Target) -> NimctlError:
             hint=f"nimctl serve {target.ref}",
         )
     known = dict.fromkeys((*CONVERTIBLE, *(one for family in FAMILIES for one in family.classes)))
+    if name in known:
+        return UnsupportedModelError(
+            f"no engine of {target.model} can be built for this machine",
+            cause=f"of its profiles none that is built runs here; {profile.name} needs no build",
+            hint=f"nimctl list-profiles {target.ref} --all",
+        )
     return UnsupportedModelError(
         f"no engine can be built of {target.model}" + (f", a {name}" if name else ""),
         cause="engines are built of " + ", ".join(known),

@@ -188,9 +188,11 @@ def usable_engine(drawing: Drawing, engines: Iterable[Engine]) -> Engine | None:
 
 
 def needed_of(drawing: Drawing) -> EngineRecipe:
-    """What an engine has to be: of its limits only those that were asked for."""
-    asked = drawing.options.limits.asked
-    return msgspec.structs.replace(drawing.design.recipe, limits=asked)
+    """What an engine has to be: of limits and KV cache only what was asked for."""
+    options = drawing.options
+    return msgspec.structs.replace(
+        drawing.design.recipe, limits=options.limits.asked, kv_cache=options.kv_cache
+    )
 
 
 def _prebuilt(drawing: Drawing, around: Surroundings, engines: tuple[Engine, ...]) -> Plan:
