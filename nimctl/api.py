@@ -119,7 +119,13 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
         return opening
     host, idle_gpus = _serving_host(request, tools)
     target = _target(
-        request.ref, artifact, host, tools, wish=request.outer_choice, capacity=request.capacity
+        request.ref,
+        artifact,
+        host,
+        tools,
+        wish=request.outer_choice,
+        capacity=request.capacity,
+        idle_gpus=idle_gpus,
     )
     around = msgspec.structs.replace(
         _surroundings(target.artifact, host, tools, target.candidate, port=port),
@@ -281,13 +287,14 @@ def _target(
     *,
     wish: Wish,
     capacity: CapacityWish = ANY_CAPACITY,
+    idle_gpus: str | None = None,
 ) -> Target:
     model = _model(ref, artifact, tools)
     found = survey(model, host, tools, capacity, everywhere=wish.narrows)
     chosen = found.unbound(found.matching(wish)[0], wish)
     if chosen.profile.backend in IN_CONTAINERS:
         # Before a registry is asked for files that this machine could do nothing with.
-        decide.check_fit(chosen, model.name, ref)
+        decide.check_fit(chosen, model.name, ref, idle_gpus)
     return _target_of(ref, artifact, model, chosen, tools)
 
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from nimctl.core.catalogue import Model, Variant
 from nimctl.core.checkpoint import CONVERTIBLE, Checkpoint
 from nimctl.core.early_access import early_access_model
+from nimctl.core.engine import SIDECAR
 from nimctl.core.errors import UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact
 from nimctl.core.profile import Profile
@@ -61,9 +62,11 @@ def unlisted_model(ref: ModelRef, artifact: Artifact, checkpoint: Checkpoint) ->
                 hint="serve a GGUF file of it: hf://ORG/REPO-GGUF?include=*q8_0.gguf",
             )
     else:
+        is_engine = any(file.path == SIDECAR for file in artifact.files)
         raise UnsupportedModelError(
             f"{ref} has neither safetensors nor a GGUF file",
             cause="it has " + (", ".join(file.path for file in artifact.files[:8]) or "no files"),
+            hint=f"it is an engine: nimctl engines import '{ref}'" if is_engine else None,
         )
     return Model(
         name=ref.short_name,

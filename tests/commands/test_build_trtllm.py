@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import recorded
 from conftest import Run, words
 from trtllm_model import DEMO, NAME, add_model, add_texts
 
@@ -234,6 +235,17 @@ def test_what_modelopt_wrote_apart_is_what_a_checkpoint_comes_in(run: Run, tmp_p
     lacking = run(*asked, "--gpu", "h100_sxm")
     assert lacking.code == 7, lacking
     words(lacking, "can be built for this machine", "list-profiles")
+
+
+def test_gpus_that_containers_do_not_get_are_not_said_to_be_missing(
+    run: Run, model: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    path = f"{recorded.install('dgx-h100', tmp_path / 'bin')}:{environ['PATH']}"
+    asked = ("serve", model, "--precision", "bf16", "--port", "auto", "--dry-run")
+    result = run(*asked, env={**NO_ENGINE, "PATH": path})
+    assert result.code == 7, result
+    words(result, "H100 80GB HBM3 is not used: ")
+    assert "has no NVIDIA GPU" not in result.err
 
 
 def test_root_lends_the_printed_build_its_directory(run: Run, model: str) -> None:

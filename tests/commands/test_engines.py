@@ -108,6 +108,14 @@ def test_a_directory_is_imported_by_its_reference(
     assert taken.json["engine"]["key"] == key
 
 
+def test_an_engine_that_is_named_as_a_model_is_known(run: Run, tmp_path: Path) -> None:
+    for name in ("engine.json", "config.json", "rank0.engine"):
+        (tmp_path / name).write_text("{}")
+    result = run("build-engine", f"file://{tmp_path}")
+    assert result.code == 7, result
+    words(result, f"it is an engine: nimctl engines import 'file://{tmp_path}'")
+
+
 def test_a_sidecar_that_is_no_json_is_what_is_wrong_with_the_archive(
     run: Run, tmp_path: Path, layout: Layout
 ) -> None:

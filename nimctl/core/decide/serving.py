@@ -129,8 +129,10 @@ def deadline_s(request: ServeRequest, target: Target, *, start_s: float = 0.0) -
     return _READY_FLOOR_S + start_s + (weights(target) or 0) / _SLOWEST_LOAD_BYTES_PER_S
 
 
-def check_fit(candidate: Candidate, model: str, ref: ModelRef) -> None:
-    """Refuse a profile that does not run here.
+def check_fit(
+    candidate: Candidate, model: str, ref: ModelRef, idle_gpus: str | None = None
+) -> None:
+    """Refuse a profile that does not run here; `idle_gpus` says why GPUs that are there do not.
 
     Raises:
         HardwareError: It does not, with the reasons.
@@ -138,6 +140,6 @@ def check_fit(candidate: Candidate, model: str, ref: ModelRef) -> None:
     if candidate.fit in (Fit.INCOMPATIBLE, Fit.LOW_MEMORY):
         raise HardwareError(
             f"profile {candidate.profile.name} of {model} does not run on this machine",
-            cause="; ".join(candidate.reasons),
+            cause=idle_gpus or "; ".join(candidate.reasons),
             hint=f"nimctl list-profiles {ref}",
         )
