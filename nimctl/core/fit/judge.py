@@ -31,7 +31,7 @@ class Judge:
     `architecture` is the model's, None when it is not known; `capacity` what was asked for.
     `covered` are those of `engines_for`. `names_product` tells whether a product matches
     the regular expression of a manifest; `untried` are those that it cannot tell of, and why.
-    `kv_caches` are types of the KV cache by a profile's id, where an engine that is there decided it.
+    `kv_caches` are types of the KV cache by a profile's id, where an engine decided it.
     """
 
     def __init__(
