@@ -14,8 +14,8 @@ from nimctl.cli.build_lines import build_lines
 from nimctl.cli.units import size
 from nimctl.cli.warm_up_lines import first_start, with_kernels
 from nimctl.cli.workspace_shell import directories, filling, held
-from nimctl.core.containers import OFFLINE_NETWORK
-from nimctl.core.docker_run import docker_network_argv, printed
+from nimctl.core.containers import OFFLINE_NETWORKS
+from nimctl.core.docker_run import offline_network_lines, printed
 from nimctl.core.facts import File
 from nimctl.core.layout import Layout, engine_directory
 from nimctl.core.plan import (
@@ -187,8 +187,8 @@ def _container(step: LaunchContainer) -> Iterator[str]:
         yield f"# put your NGC key into {step.registry_key_file}, readable by you only"
     if step.generate_api_key and step.server.api_key_file:
         yield from _new_key(step.server.api_key_file)
-    if spec.network == OFFLINE_NETWORK:
-        yield f"{_command(*docker_network_argv())} || true"
+    if spec.network in OFFLINE_NETWORKS:
+        yield from offline_network_lines(spec.network)
     yield printed(spec)
 
 

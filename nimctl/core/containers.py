@@ -1,7 +1,7 @@
 """Containers as nimctl wants them: plain values that every engine and every export renders."""
 
 import shlex
-from ipaddress import ip_address
+from ipaddress import ip_network
 from typing import Literal
 
 from nimctl.core.value import Value
@@ -9,10 +9,17 @@ from nimctl.core.value import Value
 # Of labels of containers and annotations of artifacts; a part of the outside interface.
 LABEL_PREFIX = "dev.nimctl."
 # A bridge without a way out. A network that Docker calls internal publishes no port, so that nobody
-# could ask the server anything. This one hides no private address behind the machine's own; and
-# where ports are on loopback, packets live for one hop (`sysctls`): to this machine, no further.
+# could ask the server anything. In this one the way to other networks leads to an address that
+# nobody has, and packets live for one hop (`sysctls`), for engines that know no such address.
 OFFLINE_NETWORK = "nimctl-offline"
+# Who asks from another machine is answered through the machine's own gateway. Here only the
+# private addresses are not hidden behind the machine's own.
+OFFLINE_EXPOSED = "nimctl-offline-exposed"
+OFFLINE_NETWORKS = (OFFLINE_NETWORK, OFFLINE_EXPOSED)
 OFFLINE_NETWORK_OPTIONS = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+# libnetwork's name of an auxiliary address, in libnetwork/drivers/bridge/bridge_linux.go:
+# https://github.com/moby/moby
+DEFAULT_GATEWAY = "DefaultGatewayIPv4"
 
 
 class Mount(Value):
@@ -83,9 +90,9 @@ class ContainerSpec(Value):
     Safe unless told otherwise: no capabilities, no new privileges, a read-only root file system,
     read-only mounts, loopback ports. `command` replaces the image's, `entrypoint` too where it is
     not None. `tmpfs` maps a directory to its size in bytes. `ulimits` are soft and hard limit
-    alike, -1 for none. `network` is `bridge`, `host`, `none`, or a name: OFFLINE_NETWORK is made
-    when it is needed. Where a secret becomes a variable and `entrypoint` is not said, the engine is
-    asked for the image's when the container is created.
+    alike, -1 for none. `network` is `bridge`, `host`, `none`, or a name: those of OFFLINE_NETWORKS
+    are made when they are needed. Where a secret becomes a variable and `entrypoint` is not said,
+    the engine is asked for the image's when the container is created.
     """
 
     name: str
@@ -156,16 +163,18 @@ def needs_entrypoint(spec: ContainerSpec) -> bool:
 
 def sysctls(spec: ContainerSpec) -> dict[str, str]:
     """Kernel parameters of the container's network."""
-    loopback = all(ip_address(port.address).is_loopback for port in spec.ports)
-    if spec.network != OFFLINE_NETWORK or not loopback:
-        # Who is further away than one hop could not be answered.
-        return {}
-    return {"net.ipv4.ip_default_ttl": "1"}
+    return {"net.ipv4.ip_default_ttl": "1"} if spec.network == OFFLINE_NETWORK else {}
 
 
 def name_servers(spec: ContainerSpec) -> tuple[str, ...]:
     """Who is asked for names: nobody answers in a container that is offline, and that at once."""
-    return ("127.0.0.1",) if spec.network == OFFLINE_NETWORK else ()
+    return ("127.0.0.1",) if spec.network in OFFLINE_NETWORKS else ()
+
+
+def nobody(subnet: str) -> str:
+    """The address in a network for containers that stands for its gateway, and that nobody has."""
+    network = ip_network(subnet)
+    return str(network.network_address + min(254, network.num_addresses - 2))
 
 
 def tmpfs_options(size: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from nimctl.core.containers import (
+    DEFAULT_GATEWAY,
     OFFLINE_NETWORK,
     OFFLINE_NETWORK_OPTIONS,
     ContainerSpec,
@@ -36,11 +37,21 @@ def docker_run_argv(spec: ContainerSpec, *, detach: bool = True) -> tuple[str, .
     return (*argv, spec.image, *command)
 
 
-def docker_network_argv() -> tuple[str, ...]:
-    """The command that makes the network of `--offline`."""
+def offline_network_lines(name: str) -> Iterator[str]:
+    """Shell that makes a network of `--offline` as nimctl does, unless it is there."""
     options = (f"{key}={value}" for key, value in OFFLINE_NETWORK_OPTIONS.items())
-    flags = (word for option in options for word in ("--opt", option))
-    return ("docker", "network", "create", "--driver", "bridge", *flags, OFFLINE_NETWORK)
+    flags = shlex.join(word for option in options for word in ("--opt", option))
+    create = "docker network create --driver bridge"
+    yield f"docker network inspect {name} >/dev/null 2>&1 || {{"
+    if name == OFFLINE_NETWORK:
+        # Docker chooses a range; then its gateway becomes an address that nobody has.
+        shown = "'{{(index .IPAM.Config 0).Subnet}}'"
+        yield f"  {create} {name} >/dev/null"
+        yield f"  range=$(docker network inspect --format {shown} {name})"
+        yield f"  docker network rm {name} >/dev/null"
+        flags += f' --subnet "$range" --aux-address "{DEFAULT_GATEWAY}=${{range%.*}}.254"'
+    yield f"  {create} {flags} {name} >/dev/null"
+    yield "}"
 
 
 def _flags(spec: ContainerSpec) -> Iterator[str]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from docker_cli import docker
+from docker_cli import RUN, docker
 from golden_containers import DIRECTORY
 
 from nimctl.core.containers import (
     OFFLINE_NETWORK,
+    OFFLINE_NETWORKS,
     ContainerSpec,
     Devices,
     HealthCheck,
@@ -20,8 +21,9 @@ from nimctl.core.containers import (
     PublishedPort,
     Secret,
     needs_entrypoint,
+    nobody,
 )
-from nimctl.core.docker_run import docker_network_argv, docker_run_argv, printed
+from nimctl.core.docker_run import docker_run_argv, offline_network_lines, printed
 from nimctl.serving.docker.engine import DockerEngine
 
 Spec = Callable[..., ContainerSpec]
@@ -196,8 +198,33 @@ def test_the_line_keeps_a_secret_out_of_what_inspect_shows(
     assert "--env" not in printed(spec(**fields)).split()
 
 
-def test_the_network_of_offline_is_made_by_a_line_as_well() -> None:
-    assert docker_network_argv()[:5] == ("docker", "network", "create", "--driver", "bridge")
+@pytest.mark.parametrize("name", OFFLINE_NETWORKS)
+def test_the_networks_of_offline_are_made_by_lines_as_well(
+    engine: DockerEngine, spec: Spec, name: str
+) -> None:
+    engine.create(spec(network=name))
+    other = f"{RUN}-{name}"
+    script = "\n".join(offline_network_lines(name)).replace(name, other)
+    try:
+        for _ in range(2):
+            subprocess.run(["sh", "-e", "-c", script], check=True)
+        made, printed_one = (network(one) for one in (name, other))
+    finally:
+        docker("network", "rm", other)
+    assert printed_one["Options"] == made["Options"]
+    assert gateway(printed_one) == gateway(made) == (name == OFFLINE_NETWORK)
+
+
+def network(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(docker("network", "inspect", name))[0]
+    return found
+
+
+def gateway(network: dict[str, Any]) -> bool:
+    """Whether its gateway is the last address but one of those that begin alike, as nobody's."""
+    (pool,) = network["IPAM"]["Config"]
+    stands_for_it = (pool.get("AuxiliaryAddresses") or {}).get("DefaultGatewayIPv4")
+    return bool(stands_for_it == nobody(pool["Subnet"]))
 
 
 def restored(engine: DockerEngine, one: ContainerSpec) -> tuple[ContainerSpec, ContainerSpec]:

@@ -3,11 +3,13 @@
 import pytest
 
 from nimctl.core.containers import (
+    OFFLINE_EXPOSED,
     OFFLINE_NETWORK,
     ContainerSpec,
-    PublishedPort,
     Secret,
+    name_servers,
     needs_entrypoint,
+    nobody,
     started_command,
     sysctls,
     user_inside,
@@ -62,20 +64,27 @@ def test_only_a_secret_variable_needs_the_images_entrypoint(
 
 
 @pytest.mark.parametrize(
-    ("network", "addresses", "hops"),
-    [
-        (OFFLINE_NETWORK, ("127.0.0.1",), True),
-        (OFFLINE_NETWORK, ("127.0.0.1", "::1"), True),
-        (OFFLINE_NETWORK, (), True),
-        (OFFLINE_NETWORK, ("0.0.0.0",), False),
-        ("bridge", ("127.0.0.1",), False),
-    ],
+    ("network", "hops", "names"),
+    [(OFFLINE_NETWORK, True, False), (OFFLINE_EXPOSED, False, False), ("bridge", False, True)],
 )
 def test_packets_of_an_offline_container_go_one_hop_unless_others_are_to_reach_it(
-    network: str, addresses: tuple[str, ...], *, hops: bool
+    network: str, *, hops: bool, names: bool
 ) -> None:
-    ports = tuple(PublishedPort(container=1, host=1, address=one) for one in addresses)
-    assert bool(sysctls(spec(network=network, ports=ports))) is hops
+    assert bool(sysctls(spec(network=network))) is hops
+    assert (name_servers(spec(network=network)) == ()) is names
+
+
+@pytest.mark.parametrize(
+    ("subnet", "address"),
+    [
+        ("172.18.0.0/16", "172.18.0.254"),
+        ("192.168.16.0/20", "192.168.16.254"),
+        ("10.1.2.0/24", "10.1.2.254"),
+        ("10.1.2.16/28", "10.1.2.30"),
+    ],
+)
+def test_the_gateway_of_an_offline_network_is_an_address_in_it(subnet: str, address: str) -> None:
+    assert nobody(subnet) == address
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from nimctl.core.containers import OFFLINE_NETWORK, ContainerSpec, Devices
+from nimctl.core.containers import OFFLINE_EXPOSED, OFFLINE_NETWORK, ContainerSpec, Devices
 from nimctl.core.decide.adapters import Adapters
 from nimctl.core.decide.engine_use import EngineUse
 from nimctl.core.decide.replicas import Slot
@@ -13,6 +13,7 @@ from nimctl.core.early_access import STORE
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, TRTLLM_ENGINE_DIRECTORY
 from nimctl.core.memory import CapacityWish, decoding_threads, default_capacity
 from nimctl.core.requests import ServeRequest
+from nimctl.core.servers import LOOPBACK
 from nimctl.core.serving import Serving
 from nimctl.core.trtllm.kernel_cache import KernelCache, with_cache
 from nimctl.core.trtllm.serve_options import merged
@@ -80,11 +81,15 @@ def serving(
         adapters=shared.adapters.checked,
         environment=request.environment,
         arguments=request.engine_arguments,
-        network=OFFLINE_NETWORK if request.offline else "bridge",
+        network=_network(slot.address) if request.offline else "bridge",
         # A server that runs away must not take the machine with it.
         memory_limit_bytes=int(around.host.memory_total_bytes * _MEMORY_SHARE),
         restarts=request.restarts,
     )
+
+
+def _network(address: str) -> str:
+    return OFFLINE_NETWORK if address in LOOPBACK else OFFLINE_EXPOSED
 
 
 def _capacity(request: ServeRequest, target: Target, around: Surroundings) -> CapacityWish:

@@ -13,7 +13,7 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from nimctl.core.containers import (
-    OFFLINE_NETWORK,
+    OFFLINE_NETWORKS,
     Container,
     ContainerSpec,
     ContainerState,
@@ -93,8 +93,8 @@ class DockerEngine:
                 _check_secret(Path(secret.source), user)
         if needs_entrypoint(spec):
             spec = _with_entrypoint(spec, self._required(spec.image))
-        if spec.network == OFFLINE_NETWORK:
-            networks.ensure_offline(self._client, self._where)
+        if spec.network in OFFLINE_NETWORKS:
+            networks.ensure_offline(self._client, spec.network, self._where)
         with translated(f"creating {spec.name}", self._where):
             made: dict[str, Any] = self._client.create_container_from_config(
                 payload(spec), spec.name, spec.platform
