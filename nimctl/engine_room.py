@@ -1,12 +1,15 @@
 """The room that engines take: which are in use, and which go when there is a limit."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from nimctl.core.engine import Engine
+from nimctl.core.errors import ContainerEngineError
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import EnginesRemoved
 from nimctl.core.retention import Kept, surplus
+from nimctl.core.trtllm.job import BUILD_LABEL
 from nimctl.tools import Tools
 
 
@@ -30,12 +33,31 @@ def prune_engines(
     ]
     chosen = [engines[key] for key in surplus(kept, max_bytes)]
     if remove:
-        tools.engines.clear_leftovers()
+        clear_orphans(tools)
         return remove_engines(chosen, tools)
     return EnginesRemoved(
         engines=tuple(engine.key for engine in chosen),
         bytes_freed=sum(engine.size for engine in chosen),
     )
+
+
+def clear_orphans(tools: Tools) -> None:
+    """Remove what builds whose nimctl was killed have left: containers, which hold GPUs, and files.
+
+    Those of other homes are not touched. A container engine that does not answer is told of by
+    whoever needs it.
+    """
+    with suppress(ContainerEngineError):
+        for one in tools.containers.containers({BUILD_LABEL: None}):
+            if _builds_here(one.name, tools) and tools.engines.is_idle(one.labels[BUILD_LABEL]):
+                tools.containers.remove(one.name)
+    tools.engines.clear_leftovers()
+
+
+def _builds_here(name: str, tools: Tools) -> bool:
+    spec = tools.containers.spec(name)
+    engines = tools.layout.engine("x").parent
+    return spec is not None and any(Path(one.source).parent == engines for one in spec.mounts)
 
 
 def keep_to_limit(tools: Tools, new: str) -> EnginesRemoved | None:

@@ -147,6 +147,7 @@ def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:
     def _build_trtllm(job: EngineJob, key: str, staging: Path) -> str | None:
         from nimctl.engines.trtllm.runners import Site
 
+        engine_room.clear_orphans(tools)
         site = Site(key, checkpoint, staging, tools.layout.build_log(key))
         return tools.trtllm_builder(job).build(job, site, emit)
 

@@ -152,6 +152,14 @@ class EngineStore:
                 documents.write(self._layout.engine(engine.key) / SIDECAR, noted)
         return noted
 
+    def is_idle(self, key: str) -> bool:
+        """Whether nobody builds it."""
+        lock = try_lock(self._layout.lock(f"engine-{key}"))
+        if lock is None:
+            return False
+        lock.release()
+        return True
+
     def clear_leftovers(self) -> None:
         """Remove what builds that were killed have left; those that run are not touched."""
         for path in (self._layout.root / "engines").glob(".*"):

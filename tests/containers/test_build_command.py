@@ -197,8 +197,13 @@ def test_a_cancelled_build_leaves_nothing_and_no_container(
     assert containers(gpu_engine) == ""
 
 
+@pytest.mark.parametrize("other", [(), ("--max-batch-size", "8")], ids=["same", "other"])
 def test_the_container_of_a_nimctl_that_was_killed_goes_with_the_next_build(
-    machine: dict[str, str], tmp_path: Path, layout: Layout, gpu_engine: GpuEngine
+    machine: dict[str, str],
+    tmp_path: Path,
+    layout: Layout,
+    gpu_engine: GpuEngine,
+    other: tuple[str, ...],
 ) -> None:
     add_model(machine, tmp_path, behaviour="hang")
     child = start(machine, *BF16)
@@ -209,14 +214,39 @@ def test_the_container_of_a_nimctl_that_was_killed_goes_with_the_next_build(
     left = containers(gpu_engine)
     assert left
     # The next one hangs as well, in a container of its own.
-    again = start(machine, *BF16)
+    again = start(machine, *BF16, *other)
     until(again, "convert (1 of 2)")
-    while containers(gpu_engine) in (left, ""):
+    while left.strip() in containers(gpu_engine) or containers(gpu_engine) == "":
         assert again.poll() is None
     again.send_signal(signal.SIGINT)
     again.communicate(timeout=60)
     assert containers(gpu_engine) == ""
     assert engines(layout) == []
+
+
+def ended(machine: dict[str, str], *argv: str) -> int:
+    with start(machine, *argv) as child:
+        child.communicate(timeout=60)
+    return child.returncode
+
+
+def test_pruning_ends_builds_whose_nimctl_was_killed_and_no_others(
+    machine: dict[str, str], tmp_path: Path, gpu_engine: GpuEngine
+) -> None:
+    add_model(machine, tmp_path, behaviour="hang")
+    child = start(machine, *BF16)
+    while containers(gpu_engine) == "":
+        assert child.poll() is None
+    prune = ("engines", "prune", "--max-size", "1TiB")
+    assert ended(machine, *prune) == 0
+    assert containers(gpu_engine)
+    child.kill()
+    child.communicate()
+    elsewhere = {**machine, "NIMCTL_HOME": str(tmp_path / "elsewhere")}
+    assert ended(elsewhere, *prune) == 0
+    assert containers(gpu_engine)
+    assert ended(machine, *prune) == 0
+    assert containers(gpu_engine) == ""
 
 
 def test_two_builds_of_one_engine_build_it_once(
