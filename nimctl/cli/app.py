@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import click
 
@@ -111,6 +111,15 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 
             traceback.print_exc()
         return _print(_explain(error), own)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process. Everything is closed; Python would take 30 ms to take 700 modules apart."""
+    for stream in (sys.stdout, sys.stderr):
+        # What could not be written was an error already.
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 def _run(arguments: list[str], environ: Mapping[str, str] | None) -> int:
