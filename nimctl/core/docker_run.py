@@ -44,11 +44,13 @@ def offline_network_lines(name: str) -> Iterator[str]:
     create = "docker network create --driver bridge"
     yield f"docker network inspect {name} >/dev/null 2>&1 || {{"
     if name == OFFLINE_NETWORK:
-        # Docker chooses a range; then its gateway becomes an address that nobody has.
+        # Docker chooses a range; then its gateway becomes an address that nobody has. The network
+        # has another name until it has that one, lest somebody takes it for ready.
+        chosen = f'"{name}-$$"'
         shown = "'{{(index .IPAM.Config 0).Subnet}}'"
-        yield f"  {create} {name} >/dev/null"
-        yield f"  range=$(docker network inspect --format {shown} {name})"
-        yield f"  docker network rm {name} >/dev/null"
+        yield f"  {create} {chosen} >/dev/null"
+        yield f"  range=$(docker network inspect --format {shown} {chosen})"
+        yield f"  docker network rm {chosen} >/dev/null"
         flags += f' --subnet "$range" --aux-address "{DEFAULT_GATEWAY}=${{range%.*}}.254"'
     yield f"  {create} {flags} {name} >/dev/null"
     yield "}"

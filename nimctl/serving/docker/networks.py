@@ -1,5 +1,6 @@
 """The networks of `--offline`: reachable from this machine, without a way out."""
 
+import secrets
 from typing import Any
 
 from docker import APIClient
@@ -23,8 +24,9 @@ def ensure_offline(client: APIClient, name: str, where: str) -> None:
         if name != OFFLINE_NETWORK:
             _create(client, name)
             return
-        # The engine knows which addresses are free: it chooses a range, and that is asked for.
-        made = _create(client, name)
+        # The engine knows which addresses are free: it chooses a range, and that is asked for. It
+        # does so under another name, since another process would take this one for ready.
+        made = _create(client, f"{name}-{secrets.token_hex(4)}")
         subnet = _subnet(client.inspect_network(made))
         client.remove_network(made)
         pool = IPAMPool(subnet=subnet, aux_addresses={DEFAULT_GATEWAY: nobody(subnet)})
