@@ -50,7 +50,8 @@ def clear_orphans(tools: Tools) -> None:
     with suppress(ContainerEngineError):
         for one in tools.containers.containers({BUILD_LABEL: None}):
             if _builds_here(one.name, tools) and tools.engines.is_idle(one.labels[BUILD_LABEL]):
-                tools.containers.remove(one.name)
+                # Not by its name: by now another build may have that.
+                tools.containers.remove(one.id)
     tools.engines.clear_leftovers()
 
 
