@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from router_groups import Group, until
+from router_groups import Group
+from waiting import until
 
 from nimctl.core.plan import Configure
 from nimctl.core.router import Replica, Router, haproxy_argv

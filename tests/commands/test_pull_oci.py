@@ -1,12 +1,11 @@
 """`pull` of oci://: what each ecosystem stores becomes files, through a real registry daemon."""
 
-import io
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Run, words
+from formats import tar_of
 from registry_daemon import Layer, Pusher, RegistryDaemon
 
 GGUF, CONFIG, LICENSE = b"GGUF" + bytes(5000), b'{"model_type":"llama"}', b"Apache-2.0"
@@ -14,16 +13,6 @@ GGUF, CONFIG, LICENSE = b"GGUF" + bytes(5000), b'{"model_type":"llama"}', b"Apac
 SAFETENSORS = b"\x02" + bytes(7) + b"{}"
 PATH, OLD_PATH = "org.cncf.model.filepath", "org.cnai.model.filepath"
 TITLE = "org.opencontainers.image.title"
-
-
-def tar(files: Mapping[str, bytes], mode: str = "w") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def cncf(kind: str, data: bytes, path: str, *, of: str = "raw") -> Layer:
@@ -45,8 +34,8 @@ ARTIFACTS: dict[str, tuple[list[Layer], dict[str, bytes]]] = {
     ),
     "modelpack-tar": (
         [
-            cncf("weight", tar({"w/model.gguf": GGUF}), "w", of="tar"),
-            cncf("weight.config", tar({"config.json": CONFIG}, "w:gz"), "c", of="tar+gzip"),
+            cncf("weight", tar_of({"w/model.gguf": GGUF}), "w", of="tar"),
+            cncf("weight.config", tar_of({"config.json": CONFIG}, "w:gz"), "c", of="tar+gzip"),
         ],
         {"w/model.gguf": GGUF, "config.json": CONFIG},
     ),
@@ -54,7 +43,7 @@ ARTIFACTS: dict[str, tuple[list[Layer], dict[str, bytes]]] = {
         [
             Layer(
                 "application/vnd.cnai.model.weight.v1.tar",
-                tar({"model.gguf": GGUF}),
+                tar_of({"model.gguf": GGUF}),
                 {OLD_PATH: "model.gguf"},
             )
         ],
@@ -67,7 +56,7 @@ ARTIFACTS: dict[str, tuple[list[Layer], dict[str, bytes]]] = {
     "docker-vllm": (
         [
             docker("safetensors", SAFETENSORS),
-            docker("vllm.config.tar", tar({"config.json": CONFIG})),
+            docker("vllm.config.tar", tar_of({"config.json": CONFIG})),
             docker("chat.template.jinja", b"{{ x }}"),
         ],
         {
@@ -78,8 +67,8 @@ ARTIFACTS: dict[str, tuple[list[Layer], dict[str, bytes]]] = {
     ),
     "kitops": (
         [
-            kit("model", tar({"m/model.gguf": GGUF}, "w:gz"), "tar+gzip"),
-            kit("docs", tar({"LICENSE": LICENSE}), "tar"),
+            kit("model", tar_of({"m/model.gguf": GGUF}, "w:gz"), "tar+gzip"),
+            kit("docs", tar_of({"LICENSE": LICENSE}), "tar"),
         ],
         {"m/model.gguf": GGUF, "LICENSE": LICENSE},
     ),
@@ -91,7 +80,7 @@ ARTIFACTS: dict[str, tuple[list[Layer], dict[str, bytes]]] = {
         [
             Layer(
                 "application/vnd.oci.image.layer.v1.tar+gzip",
-                tar({"model/model.gguf": GGUF}, "w:gz"),
+                tar_of({"model/model.gguf": GGUF}, "w:gz"),
                 {TITLE: "model", "io.deis.oras.content.unpack": "true"},
             )
         ],

@@ -6,9 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -16,6 +14,7 @@ import numpy as np
 import openai
 import pytest
 from conftest import Run, steps, words
+from waiting import until
 
 from nimctl.core.layout import Layout
 from nimctl.serving.process import identify, is_alive
@@ -30,15 +29,6 @@ def serve(run: Run, *argv: str) -> dict[str, str]:
     assert result.code == 0, result
     server: dict[str, str] = result.json["server"]
     return server
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what must come; the limit is for a hung test only."""
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError(condition)
 
 
 def test_a_name_becomes_an_answer(run: Run) -> None:

@@ -16,6 +16,7 @@ import recorded
 from conftest import Run, words
 from gpu_engine import GpuEngine
 from trtllm_model import NAME, add_model, add_texts
+from waiting import until_it_says
 
 from nimctl.core.layout import Layout
 from nimctl.core.trtllm.releases import BUILDER_IMAGE
@@ -31,15 +32,6 @@ def start(environ: dict[str, str], *argv: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def until(process: "subprocess.Popen[str]", text: str) -> None:
-    """Read its messages until one has this text."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"it ended without saying {text}")
 
 
 def containers(engine: GpuEngine) -> str:
@@ -187,7 +179,7 @@ def test_a_cancelled_build_leaves_nothing_and_no_container(
 ) -> None:
     add_model(machine, tmp_path, behaviour="hang")
     child = start(machine, *BF16)
-    until(child, "convert (1 of 2)")
+    until_it_says(child, "convert (1 of 2)")
     while containers(gpu_engine) == "":
         assert child.poll() is None
     child.send_signal(number)
@@ -215,7 +207,7 @@ def test_the_container_of_a_nimctl_that_was_killed_goes_with_the_next_build(
     assert left
     # The next one hangs as well, in a container of its own.
     again = start(machine, *BF16, *other)
-    until(again, "convert (1 of 2)")
+    until_it_says(again, "convert (1 of 2)")
     while left.strip() in containers(gpu_engine) or containers(gpu_engine) == "":
         assert again.poll() is None
     again.send_signal(signal.SIGINT)

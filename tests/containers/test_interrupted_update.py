@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 from conftest import words
 from docker_cli import RUN, docker
-from router_groups import Group, nimctl, serve, until
+from router_groups import Group, nimctl, serve
 from streams import read_stream
+from waiting import until
 
 pytestmark = pytest.mark.xdist_group("router")
 

@@ -14,8 +14,9 @@ from conftest import words
 from docker_cli import RUN, docker
 from haproxy_image import REFERENCE as HAPROXY
 from haproxy_image import make_haproxy_image
-from router_groups import AT_ONCE, SERVE, Group, nimctl, serve, status, until
+from router_groups import AT_ONCE, SERVE, Group, nimctl, serve, status
 from streams import Clients, read_stream
+from waiting import until
 
 CLIENTS = 48
 PROMPT = "The capital of France is called"

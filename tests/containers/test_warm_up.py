@@ -16,6 +16,7 @@ import pytest
 from conftest import Result
 from gpu_engine import GpuEngine
 from trtllm_model import NAME, add_model, add_texts
+from waiting import until_it_says
 
 from nimctl.core.engine import SIDECAR
 from nimctl.core.layout import Layout
@@ -89,14 +90,6 @@ def mounts(container: dict[str, Any]) -> dict[str, tuple[str, bool]]:
     }
 
 
-def until(child: "subprocess.Popen[str]", text: str) -> None:
-    assert child.stderr is not None
-    for line in child.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"it ended without saying {text}")
-
-
 def test_a_build_leaves_kernels_that_the_server_finds(
     nimctl: Nimctl, machine: dict[str, str], tmp_path: Path, layout: Layout
 ) -> None:
@@ -151,7 +144,7 @@ def test_the_warm_up_is_the_server_with_the_chosen_gpus_and_no_way_out(
 ) -> None:
     model(machine, tmp_path, "serve-hang")
     child = nimctl.start(*BUILD, "--tp", "2")
-    until(child, "tiny-llama: warming up")
+    until_it_says(child, "tiny-llama: warming up")
     container = nimctl.inspected()
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
@@ -260,7 +253,7 @@ def test_a_warm_up_that_was_ended_leaves_no_container_for_long(
 ) -> None:
     checkpoint = model(machine, tmp_path, "serve-hang")
     child = nimctl.start(*BUILD)
-    until(child, "tiny-llama: warming up")
+    until_it_says(child, "tiny-llama: warming up")
     child.send_signal(number)
     child.communicate(timeout=60)
     if number == signal.SIGTERM:

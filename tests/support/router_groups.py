@@ -5,8 +5,7 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -31,15 +30,6 @@ def nimctl(environ: dict[str, str], *argv: str | Path) -> Result:
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what must come; the limit is for a hung test only."""
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(condition)
 
 
 def status(url: str) -> int:

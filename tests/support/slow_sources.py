@@ -1,16 +1,15 @@
 """Models that are served slowly, for pulls that do not end by themselves."""
 
 import hashlib
-import io
 import random
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
 
 from fileserver import FileServer, Served
+from formats import tar_of
 from hub import Hub
 
 CONNECTIONS = 2
@@ -56,23 +55,13 @@ def file_without_a_digest(speed: float = 1) -> AbstractContextManager[Source]:
     return web("model.gguf", CONTENT, {"model.gguf": CONTENT}, speed)
 
 
-def archive(mode: str) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as tar:  # type: ignore[call-overload]
-        for name, content in FILES.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def archive_with_a_digest(speed: float = 1) -> AbstractContextManager[Source]:
-    data = archive("w:gz")
+    data = tar_of(FILES, "w:gz")
     return web("m.tar.gz", data, FILES, speed, f"#sha256={hashlib.sha256(data).hexdigest()}")
 
 
 def archive_without_a_digest(speed: float = 1) -> AbstractContextManager[Source]:
-    return web("m.tar", archive("w"), FILES, speed)
+    return web("m.tar", tar_of(FILES), FILES, speed)
 
 
 @contextmanager
