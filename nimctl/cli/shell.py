@@ -165,6 +165,8 @@ def _links(step: Assemble) -> Iterator[str]:
         target = str(Path(step.directory) / path)
         yield _command("mkdir", "-p", str(Path(target).parent))
         yield f"test -e {shlex.quote(target)} || {_command('ln', blob, target)}"
+    for path in step.directories:
+        yield _command("mkdir", "-p", str(Path(step.directory) / path))
 
 
 def _attached(step: Attach) -> Iterator[str]:

@@ -6,6 +6,7 @@ import msgspec
 
 from nimctl.core.errors import VerificationError
 from nimctl.core.facts import Artifact, File
+from nimctl.core.names import PathTree
 from nimctl.core.refs import ModelRef
 
 _ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".zip")
@@ -31,19 +32,32 @@ def archive_stem(name: str) -> str | None:
     return name[: -len(ending)] if ending else None
 
 
-def unpacked(artifact: Artifact, archive: File, members: Iterable[File]) -> Artifact:
-    """The artifact with one archive's members in its place.
+def unpacked(
+    artifact: Artifact,
+    archive: File,
+    members: Iterable[File],
+    empty_directories: Iterable[str] = (),
+) -> Artifact:
+    """The artifact with one archive's members in its place, and the directories without any.
 
     Raises:
-        VerificationError: A member has the name of another file.
+        VerificationError: What it holds and the other files cannot lie side by side.
     """
     kept = tuple(file for file in artifact.files if file is not archive)
-    inside = tuple(members)
-    taken = {file.path for file in kept} & {file.path for file in inside}
-    if taken:
-        raise VerificationError(f"{archive.path} holds {min(taken)}, which the model has already")
+    files, directories = (*kept, *members), (*artifact.directories, *empty_directories)
+    tree = PathTree()
+    try:
+        for file in files:
+            tree.add_file(file.path)
+        for path in directories:
+            tree.add_directory(path)
+    except VerificationError as error:
+        raise VerificationError(
+            f"what {archive.path} holds does not go with the other files", cause=error.message
+        ) from error
+    archives = (*artifact.archives, archive)
     return msgspec.structs.replace(
-        artifact, files=(*kept, *inside), archives=(*artifact.archives, archive)
+        artifact, files=files, archives=archives, directories=directories
     )
 
 
@@ -51,7 +65,9 @@ def packed(artifact: Artifact) -> Artifact:
     """The artifact as its registry has it: archives in place of what was unpacked from them."""
     sources = tuple(member_url(archive, "") for archive in artifact.archives)
     plain = tuple(file for file in artifact.files if not file.url.startswith(sources))
-    return msgspec.structs.replace(artifact, files=(*plain, *artifact.archives), archives=())
+    return msgspec.structs.replace(
+        artifact, files=(*plain, *artifact.archives), archives=(), directories=()
+    )
 
 
 def settled(resolved: Artifact, pinned: Artifact | None) -> Artifact:

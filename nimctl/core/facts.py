@@ -35,7 +35,10 @@ class File(Value):
 class Artifact(Value):
     """The files that a reference resolves to, pinned to one revision.
 
-    `archives` are those that some of the files were unpacked from.
+    `archives` are those that some of the files were unpacked from, `directories` what they hold
+    besides files: directories with nothing in them. A Triton model without files of its own, an
+    ensemble, is such a one: every model has a directory of a version.
+    https://docs.nvidia.com/deeplearning/triton-inference-server/archives/triton-inference-server-2310/user-guide/docs/user_guide/model_repository.html
     """
 
     schema_version: int = 1
@@ -43,16 +46,20 @@ class Artifact(Value):
     revision: str | None = None
     files: tuple[File, ...]
     archives: tuple[File, ...] = ()
+    directories: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str | None:
-        """sha256 over (path, sha256) of all files; None until each sha256 is known.
+        """sha256 over (path, sha256) of all files and (path, "") of directories.
+
+        None until each sha256 is known.
 
         The same content has the same digest, whichever registry it came from.
         """
-        entries = sorted((file.path, file.sha256 or "") for file in self.files)
-        if any(not sha256 for _, sha256 in entries):
+        files = [(file.path, file.sha256 or "") for file in self.files]
+        if any(not sha256 for _, sha256 in files):
             return None
+        entries = sorted([*files, *((path, "") for path in self.directories)])
         return hashlib.sha256(canonical_json(entries)).hexdigest()
 
     @property

@@ -30,12 +30,14 @@ class Fetch(Value, tag=True):
 class Assemble(Value, tag=True):
     """Lay out an artifact's files in a directory of the model store, as hard links.
 
-    `links` are those whose blobs are there when the plan is made: paths to blobs.
+    `links` are those whose blobs are there when the plan is made: paths to blobs. `directories`
+    have nothing in them.
     """
 
     reference: str
     directory: str
     links: dict[str, str] = {}
+    directories: tuple[str, ...] = ()
 
 
 class Build(Value, tag=True):

@@ -40,9 +40,13 @@ class ModelStore:
         blobs = {file.path: self._blobs.path(file.sha256 or "") for file in artifact.files}
         mark = directory / _MARK
         with self._lock(directory):
-            if mark.is_file() and mark.read_text() == digest and _are_linked(blobs, directory):
+            empty = [directory / path for path in artifact.directories]
+            is_whole = _are_linked(blobs, directory) and all(path.is_dir() for path in empty)
+            if mark.is_file() and mark.read_text() == digest and is_whole:
                 return False
             staged = _linked(directory, blobs)
+            for path in artifact.directories:
+                (staged / path).mkdir(parents=True, exist_ok=True)
             (staged / _MARK).write_text(digest)
             _replace(staged, directory)
             return True

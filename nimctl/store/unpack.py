@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from nimctl.core.archives import member_url, unpacked
 from nimctl.core.errors import VerificationError
@@ -31,13 +32,18 @@ class Unpacker:
         return Unpacking(archives, self._layout)
 
 
+class _Contents(NamedTuple):
+    members: tuple[Member, ...]
+    empty_directories: tuple[str, ...]
+
+
 class Unpacking:
     """The archives of one artifact, on their way."""
 
     def __init__(self, archives: Sequence[File], layout: Layout) -> None:
         self._archives = archives
         self._layout = layout
-        self._members: dict[str, tuple[Member, ...]] = {}
+        self._contents: dict[str, _Contents] = {}
 
     @property
     def followers(self) -> Mapping[str, MakeFollower]:
@@ -53,15 +59,16 @@ class Unpacking:
         by_path = {file.path: file for file in fetched.files}
         for archive in self._archives:
             source = by_path[archive.path]
-            members = self._members[transfer_id(archive)]
-            fetched = unpacked(fetched, source, (_file(source, member) for member in members))
+            inside = self._contents[transfer_id(archive)]
+            members = (_file(source, member) for member in inside.members)
+            fetched = unpacked(fetched, source, members, inside.empty_directories)
         return fetched
 
     def _follower(self, archive: File) -> "Attempt":
         # The lock of the transfer's part is the staging directory's too.
         transfer = transfer_id(archive, is_followed=True)
         staging = self._layout.partial(transfer).with_suffix(".unpack")
-        note = partial(self._members.__setitem__, transfer_id(archive))
+        note = partial(self._contents.__setitem__, transfer_id(archive))
         return Attempt(archive, staging, note)
 
 
@@ -81,9 +88,7 @@ class Attempt:
     damaged on the way, which the digest will tell.
     """
 
-    def __init__(
-        self, archive: File, staging: Path, note: Callable[[tuple[Member, ...]], None]
-    ) -> None:
+    def __init__(self, archive: File, staging: Path, note: Callable[[_Contents], None]) -> None:
         self._archive = archive
         self._staging = staging
         self._note = note
@@ -121,19 +126,19 @@ class Attempt:
             DiskFullError: There is no room for what it holds.
         """
         with self._lock:
-            members = self._members()
-        self._note(members)
+            inside = self._contents()
+        self._note(inside)
         return Made(
-            files=tuple((self._staging / member.path, member.sha256) for member in members),
-            note=f"unpacked, {len(members)} files",
+            files=tuple((self._staging / one.path, one.sha256) for one in inside.members),
+            note=f"unpacked, {len(inside.members)} files",
         )
 
-    def _members(self) -> tuple[Member, ...]:
+    def _contents(self) -> _Contents:
         if self._failure is None:
             with self._failing():
                 extractor = self._opened()
                 self._background.finish()
-                return extractor.finish()
+                return _Contents(extractor.finish(), extractor.empty_directories)
         raise self._failure
 
     def close(self) -> None:

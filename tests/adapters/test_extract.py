@@ -48,6 +48,17 @@ def test_what_went_in_comes_out(tmp_path: Path, kind: Kind, step: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_directories_with_nothing_in_them_are_told(tmp_path: Path, kind: Kind) -> None:
+    directories = ("./a/", "./a/1/", "./b/", "./b/c/d/", "./full/", "./full/of/")
+    archive = archive_of(kind, dict.fromkeys(directories, b"") | {"full/of/bytes": b"x"})
+    with Extractor(tmp_path, kind) as extractor:
+        extractor.feed(archive)
+        extractor.finish()
+    assert extractor.empty_directories == ("a/1", "b/c/d")
+    assert (tmp_path / "a/1").is_dir()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(st.lists(st.integers(0, 5000), max_size=30), st.sampled_from([1, 2, 511, 512, 4096]))
 @settings(max_examples=30, deadline=None)
 @example([], 1)

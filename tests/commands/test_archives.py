@@ -111,6 +111,30 @@ def test_an_engine_is_built_of_a_tarball_that_was_never_pulled(run: Run, files: 
     assert report.json["built"] is True
 
 
+def test_empty_directories_of_an_archive_lie_in_the_model_store(
+    run: Run, files: FileServer, layout: Layout
+) -> None:
+    # As a Triton ensemble has one for its version, which holds no file.
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path in sorted(DEMO.iterdir()):
+            archive.add(path, path.name)
+        for name in ("ensemble", "ensemble/1"):
+            made = tarfile.TarInfo(name)
+            made.type = tarfile.DIRTYPE
+            archive.addfile(made)
+    url = files.put("m.tar.gz", Served(buffer.getvalue()))
+    assert run("build-engine", url).code == 0
+    (made_there,) = layout.root.glob("model-store/**/ensemble/1")
+    assert made_there.is_dir()
+    assert not list(made_there.iterdir())
+    made_there.rmdir()
+    again = run("build-engine", url, "--dry-run")
+    assert f"mkdir -p {made_there}\n" in again.out
+    assert run("build-engine", url).code == 0
+    assert made_there.is_dir()
+
+
 def test_the_profiles_of_a_tarball_are_those_of_what_it_holds(run: Run, files: FileServer) -> None:
     url = files.put("m.tar.gz", Served(tar_of_demo()))
     report = run("list-profiles", url, "--json")

@@ -67,6 +67,7 @@ def prepare(target: Target, around: Surroundings) -> Iterator[Step]:
             for file in target.artifact.files
             if file.sha256 in around.inventory.blobs and file.sha256
         },
+        directories=target.artifact.directories,
     )
 
 

@@ -48,13 +48,18 @@ class Extractor:
         self._stream = Stream()
         self._files = Files(directory, max_directories=limits.max_members)
         self._background = Background("nimctl-extract")
-        staging = Staging(self._files, self._background, limits)
+        self._staging = staging = Staging(self._files, self._background, limits)
         self._reader: Steps[None] = (
             read_zip(self._stream, staging, self._inflation)
             if kind == "zip"
             else read_tar(self._stream, staging)
         )
         next(self._reader)
+
+    @property
+    def empty_directories(self) -> tuple[str, ...]:
+        """The directories in which there is nothing, once `finish` has returned."""
+        return self._staging.empty_directories
 
     def feed(self, data: bytes | memoryview) -> None:
         """Unpack what the next bytes hold.

@@ -17,11 +17,18 @@ class Staging:
         self._background = background
         self._limits = limits
         self._paths = PathTree()
+        self._named: dict[str, None] = {}
+        self._filled: set[str] = set()
         self._entries = 0
         self._total_bytes = 0
         self._name = ""
         self._expected: int | None = None
         self._written = 0
+
+    @property
+    def empty_directories(self) -> tuple[str, ...]:
+        """The directories in which there is nothing, in the archive's order."""
+        return tuple(path for path in self._named if path not in self._filled)
 
     def add_directory(self, name: str) -> None:
         """Make a directory; it may be there already.
@@ -34,6 +41,8 @@ class Staging:
             return
         path = _path(name.removesuffix("/"))
         self._paths.add_directory(path)
+        self._named[path] = None
+        self._fill_parents(path)
         self._background.submit(partial(self._files.make_directory, path))
 
     def begin(self, name: str, size: int | None) -> None:
@@ -45,6 +54,7 @@ class Staging:
         self._admit(name)
         path = _path(name)
         self._paths.add_file(path)
+        self._fill_parents(path)
         self._check_total(size or 0)
         self._name, self._expected, self._written = path, size, 0
         self._background.submit(partial(self._files.begin, path, size))
@@ -79,6 +89,12 @@ class Staging:
             raise exceeded(f"it has more than {limits.max_members} entries")
         if len(name.encode()) > limits.max_name_bytes:
             raise refused(name[:64] + "...", f"its name exceeds {limits.max_name_bytes} bytes")
+
+    def _fill_parents(self, path: str) -> None:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in self._filled:
+            self._filled.add(parent)
+            parent = parent.rpartition("/")[0]
 
     def _check_total(self, more: int) -> None:
         most = self._limits.max_total_bytes
