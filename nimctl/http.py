@@ -16,6 +16,7 @@ from nimctl import __version__
 from nimctl.core.errors import NetworkError, UsageError
 from nimctl.core.http import (
     HttpOptions,
+    is_this_machine,
     origin,
     proxy_for,
     redacted,
@@ -34,7 +35,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 # All other headers may be credentials and stay with their origin.
 _TRAVELLING = ("accept", "accept-encoding", "range", "user-agent")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HEADERS_ONLY = "nimctl.headers_only"
 _STAYS = "nimctl.stays"
 
@@ -281,7 +281,7 @@ def _netrc_credentials(url: str, netrc_file: str | None) -> dict[str, str]:
     password to every host.
     """
     scheme, host, _ = origin(url)
-    if netrc_file is None or host == "default" or (scheme != "https" and host not in _LOOPBACK):
+    if netrc_file is None or host == "default" or (scheme != "https" and not is_this_machine(host)):
         return {}
     try:
         entry = netrc.netrc(netrc_file).hosts.get(host)

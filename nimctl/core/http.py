@@ -81,6 +81,17 @@ def origin(url: str) -> Origin:
     return Origin(scheme, host, _PORTS[scheme] if port is None else port)
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host, as `origin` has it, is this machine's own loopback interface.
+
+    What goes there never leaves it: RFC 6761 (6.3), RFC 1122 (3.2.1.3) and RFC 4291 (2.5.3).
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, not an address
+
+
 def redacted(url: str) -> str:
     """The URL without user, password, fragment and the values of unknown query keys."""
     head, question, rest = url.partition("?")

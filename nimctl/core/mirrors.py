@@ -12,11 +12,10 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from nimctl.core.errors import UsageError
-from nimctl.core.http import redacted
+from nimctl.core.http import is_this_machine, redacted
 
 CHECKSUMS = "SHA256SUMS"
 DEFAULT_REVISIONS = {"hf": "main", "ngc": "latest"}
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FILE = "?file="
 _SOURCES = (
     ("hf", re.compile(r"(?:.*/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")),
@@ -38,7 +37,9 @@ def checked_mirror(url: str) -> str:
         host = parts.hostname
     except ValueError:
         parts, host = urlsplit(""), None
-    is_remote = parts.scheme in ("s3", "https") or (parts.scheme == "http" and host in _LOOPBACK)
+    is_remote = parts.scheme in ("s3", "https") or (
+        parts.scheme == "http" and is_this_machine(host or "")
+    )
     if (is_remote and host) or (parts.scheme == "file" and parts.path.startswith("/")):
         return url
     if parts.scheme == "jfrog":

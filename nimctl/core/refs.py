@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 import msgspec
 
 from nimctl.core.errors import UsageError
+from nimctl.core.http import is_this_machine
 from nimctl.core.value import Value
 
 Scheme = Literal[
@@ -24,7 +25,7 @@ _NGC_MODEL = re.compile(r"\w[\w.-]*(/\w[\w.-]*){1,2}", re.ASCII)
 _NGC_VERSION = re.compile(r"[\w.+*?\[\]-]+", re.ASCII)
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 _OCI_REPOSITORY = re.compile(
-    r"[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+", re.ASCII
+    r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+", re.ASCII
 )
 _OCI_REVISION = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}", re.ASCII)
 _OLLAMA_MODEL = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
@@ -33,7 +34,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # and capitals of older buckets.
 _S3_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]{1,62}", re.ASCII)
 _WITH_GLOBS = ("hf", "ngc", "oci", "s3")
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _FORMS = (
     "a catalogue name, ngc://ORG[/TEAM]/MODEL[:VERSION], hf://ORG/REPO[@REVISION], "
     "oci://HOST/REPOSITORY[:TAG], ollama://NAME[:TAG], s3://BUCKET/PREFIX, https://…[#sha256=HEX], "
@@ -225,7 +225,7 @@ def _parse_web(text: str, rest: str) -> ModelRef:
     key, _, sha256 = parts.fragment.lower().partition("=")
     if parts.fragment and (key != "sha256" or not _SHA256.fullmatch(sha256)):
         raise UsageError(f"`#{parts.fragment}` is not `#sha256=` and 64 hex digits")
-    if scheme == "http" and not sha256 and parts.netloc.partition(":")[0] not in _LOOPBACK:
+    if scheme == "http" and not sha256 and not is_this_machine(host):
         raise UsageError(
             f"`{text}` is neither encrypted nor pinned", hint="use https://, or append #sha256=HEX"
         )

@@ -163,6 +163,8 @@ class FrontHandler(Handler[Front]):
         site = self.server.site
         if site.challenge and "Authorization" not in self.headers:
             self.answer(401, {"WWW-Authenticate": site.challenge})
+        elif self.path == "/v2/":
+            self.answer(200, {})
         elif "/manifests/" in self.path and not site.redirects_manifests:
             layer = {"mediaType": "x", "digest": f"sha256:{SHA256}", "size": len(WEIGHTS)}
             layer["annotations"] = {"org.cncf.model.filepath": "w"}
@@ -352,7 +354,8 @@ def test_credentials_do_not_follow_a_blob_to_another_origin(
     path.write_text(json.dumps({"auths": {front.host: {"username": "u", "password": "p"}}}))
     registry = OciRegistry(client, DockerCredentials([path]))
     assert pull(registry, ModelRef.parse(f"oci://{front.host}/a/b"), tmp_path) == WEIGHTS
-    assert all("authorization" in one.headers for one in front.seen[1:] if one.server == "front")
+    _, *asked = [one for one in front.seen if one.server == "front" and one.path != "/v2/"]
+    assert all("authorization" in one.headers for one in asked)
     stored = [one for one in front.seen if one.server == "storage"]
     assert stored
     assert all("authorization" not in one.headers for one in stored)
@@ -369,7 +372,7 @@ def test_only_the_registry_says_where_its_login_is_sent(
         OciRegistry(client, DockerCredentials([path])).resolve(
             ModelRef.parse(f"oci://{front.host}/a/b")
         )
-    assert len(front.seen) == 2
+    assert [one.server for one in front.seen] == ["front", "front", "storage"]
     assert all("authorization" not in one.headers for one in front.seen)
 
 

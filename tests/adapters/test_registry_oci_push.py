@@ -245,7 +245,9 @@ class WeakHandler(Handler[Weak]):
 
     def answer_request(self) -> None:
         site = self.server.site
-        if self.command == "HEAD":
+        if self.path == "/v2/":
+            self.answer(200, {})
+        elif self.command == "HEAD":
             self.answer(404, {})
         elif self.command == "POST":
             self.answer(202, {"Location": site.upload})

@@ -208,6 +208,17 @@ def test_netrc_never_replaces_a_credential(
     assert all(has_secrets(asked) for asked in server.requests)
 
 
+def test_netrc_is_not_sent_unencrypted_to_another_machine(
+    server: FileServer, store: Store, tmp_path: Path
+) -> None:
+    server.put("file", Served(DATA))
+    path = netrc(tmp_path, "machine models.invalid login me password pw")
+    file = digested("file", "http://models.invalid/file", DATA)
+    store.fetch(file, netrc_file=path, proxies={"http": f"http://127.0.0.1:{server.port}"})
+    assert server.requests
+    assert all("authorization" not in asked.headers for asked in server.requests)
+
+
 def test_a_missing_netrc_is_none_and_a_broken_one_is_named(
     server: FileServer, store: Store, tmp_path: Path
 ) -> None:

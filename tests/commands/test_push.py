@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, words
+from ngc_site import make_certificate
 from registry_daemon import OCI_MANIFEST, PASSWORD, USER, RegistryDaemon
 
 import nimctl
@@ -81,6 +82,33 @@ def test_a_second_push_sends_nothing_and_gives_the_same_digest(
     assert second == first
     # Only the manifest is put again.
     assert len(registry.requests("PATCH")) + len(registry.requests("PUT")) == uploads + 1
+
+
+def test_a_registry_of_this_machine_may_have_a_certificate(
+    run: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
+    certificate = make_certificate(tmp_path)
+    run("pull", "capitals-demo")
+    with RegistryDaemon(tmp_path, certificate=certificate) as daemon:
+        target = f"oci://localhost:{daemon.port}/demo:1"
+        untrusted = run("push", "capitals-demo", target)
+        assert untrusted.code == 5
+        words(untrusted, "certificate", "is not trusted")
+        environ["SSL_CERT_FILE"] = certificate.certificate_file
+        assert run("push", "capitals-demo", target).code == 0
+        pulled = run("pull", target, "--json", env={"NIMCTL_HOME": str(tmp_path / "elsewhere")})
+    assert pulled.code == 0, pulled
+    assert pulled.json["bytes_fetched"] == sum(one.stat().st_size for one in DEMO.iterdir())
+
+
+def test_a_registry_may_have_an_address_of_ipv6(run: Run, tmp_path: Path) -> None:
+    run("pull", "capitals-demo")
+    with RegistryDaemon(tmp_path, address="[::1]") as daemon:
+        target = f"oci://{daemon.host}/demo:1"
+        assert run("push", "capitals-demo", target).code == 0
+        pulled = run("pull", target, "--json", env={"NIMCTL_HOME": str(tmp_path / "elsewhere")})
+    assert pulled.code == 0, pulled
+    assert pulled.json["reference"] == target
 
 
 def test_a_login_opens_a_registry(

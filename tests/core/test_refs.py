@@ -179,5 +179,9 @@ def test_a_reference_is_narrowed_where_it_has_globs() -> None:
 
 
 def test_plain_http_is_taken_from_this_machine_or_with_a_digest() -> None:
-    assert ModelRef.parse("http://127.0.0.1:8080/m.gguf").scheme == "http"
+    for host in ("127.0.0.1:8080", "[::1]:8080", "localhost", "LOCALHOST:1", "127.8.8.8"):
+        assert ModelRef.parse(f"http://{host}/m.gguf").scheme == "http"
+    for host in ("example.com", "localhost.example", "127.0.0.1.example", "[2001:db8::1]"):
+        with pytest.raises(UsageError, match="neither encrypted nor pinned"):
+            ModelRef.parse(f"http://{host}/m.gguf")
     assert ModelRef.parse(f"http://example.com/m.gguf#sha256={'a' * 64}").sha256 == "a" * 64

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import pytest
+from ngc_site import Certificate
 
 PROGRAM = "docker-registry"
 USER, PASSWORD = "ada", "open sesame"
 # bcrypt of the password at its lowest cost, made with crypt(3).
 _HTPASSWD = f"{USER}:$2b$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy\n"
-_LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"listening on (?:127\.0\.0\.1|\[::1\]):(\d+)")
 _START_TIMEOUT_S = 30
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -38,10 +39,22 @@ class Layer(NamedTuple):
 
 
 class RegistryDaemon:
-    """The process; a context manager. `auth` is its configuration's `auth` section."""
+    """The process; a context manager. `auth` is its configuration's `auth` section.
 
-    def __init__(self, directory: Path, *, auth: Mapping[str, Any] | None = None) -> None:
+    With a `certificate`, it is spoken to over TLS. `address` is where it listens.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        auth: Mapping[str, Any] | None = None,
+        certificate: Certificate | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self._directory = directory
+        self._address = address
+        files = {"certificate": certificate[0], "key": certificate[1]} if certificate else {}
         self._config = {
             "version": 0.1,
             "log": {"level": "info"},
@@ -49,7 +62,11 @@ class RegistryDaemon:
                 "filesystem": {"rootdirectory": str(directory / "data")},
                 "delete": {"enabled": True},
             },
-            "http": {"addr": "127.0.0.1:0", "secret": "only for tests"},
+            "http": {
+                "addr": f"{address}:0",
+                "secret": "only for tests",
+                **({"tls": files} if files else {}),
+            },
             **({"auth": auth} if auth else {}),
         }
         self.log = directory / "log"
@@ -65,7 +82,7 @@ class RegistryDaemon:
     @property
     def host(self) -> str:
         """Host and port, as in references."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self._address}:{self.port}"
 
     @property
     def url(self) -> str:

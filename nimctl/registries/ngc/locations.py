@@ -4,12 +4,11 @@ import threading
 from functools import partial
 
 from nimctl.core.errors import NetworkError
-from nimctl.core.http import origin, redacted
+from nimctl.core.http import is_this_machine, origin, redacted
 from nimctl.core.ports import Location
 from nimctl.registries.ngc.api import Api
 from nimctl.registries.ngc.endpoints import Release
 from nimctl.registries.ngc.listing import REFUSED_LISTS
-from nimctl.registries.ngc.session import LOOPBACK
 from nimctl.registries.ngc.wire import FilesPage
 
 
@@ -75,7 +74,7 @@ class Locations:
     def _checked(self, url: str) -> str:
         """Refuse what leads out of HTTP, or out of encryption."""
         target, api = origin(url), origin(self._api.url)
-        is_local = {target.host, api.host}.issubset(LOOPBACK)
+        is_local = is_this_machine(target.host) and is_this_machine(api.host)
         if target.scheme != "https" and not is_local:
             raise NetworkError(
                 f"{api.host} names an unencrypted address", cause=f"it is {redacted(url)}"

@@ -12,14 +12,13 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from nimctl.core.errors import AuthError, UsageError
-from nimctl.core.http import origin, redacted
+from nimctl.core.http import is_this_machine, origin, redacted
 from nimctl.core.ngc import NgcCredential
 from nimctl.http import Client, Response
 from nimctl.registries.ngc.endpoints import Model
 from nimctl.registries.ngc.failures import KEY_HINT, refusal
 from nimctl.registries.ngc.wire import TokenAnswer, decode
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HEADER_VALUE = re.compile(r"[!-~]*")
 _RENEWED_BEFORE_S = 300.0
 
@@ -131,7 +130,7 @@ def _scopes(model: Model) -> str:
 
 
 def _require_encryption(url: str) -> None:
-    if origin(url).scheme != "https" and origin(url).host not in LOOPBACK:
+    if origin(url).scheme != "https" and not is_this_machine(origin(url).host):
         raise UsageError(
             f"{redacted(url)} is not encrypted",
             cause="keys and models of NGC travel over https, or within this machine",

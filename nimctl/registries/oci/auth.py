@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nimctl.core.errors import AuthError, NetworkError
-from nimctl.core.http import origin, redirected
+from nimctl.core.http import is_this_machine, origin, redirected
 from nimctl.http import Client, Response
 from nimctl.registries.oci.challenges import Challenge, chosen, parse
 from nimctl.registries.oci.failures import denied, failure, said
-from nimctl.registries.oci.places import LOOPBACK, Place
+from nimctl.registries.oci.places import Place
 from nimctl.registries.oci.proofs import Nobody, Proof, TokenRequest
 
 # The specification's lifetime of a token that does not tell its own.
@@ -159,7 +159,7 @@ def _checked_realm(place: Place, challenge: Challenge) -> str:
     """The token service's URL: encrypted, unless it is on this machine as the registry is."""
     realm = redirected(f"{place.base}/", challenge.parameters["realm"])
     parts = urlsplit(realm)
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+    if parts.scheme != "https" and not is_this_machine(parts.hostname or ""):
         raise AuthError(
             f"{place.host} wants its login sent unencrypted",
             cause=f"its token service is {parts.scheme}://{parts.netloc}",

@@ -12,11 +12,13 @@ import msgspec
 from nimctl.core.errors import NetworkError, NimctlError, NotFoundError
 from nimctl.core.http import origin, redirected
 from nimctl.core.names import near
+from nimctl.core.refs import ModelRef
 from nimctl.http import Client, Response
 from nimctl.registries.oci.auth import Authorizer
 from nimctl.registries.oci.failures import failure, said
 from nimctl.registries.oci.manifests import ACCEPTED, Manifest, checked_body, choose, decode
 from nimctl.registries.oci.places import Place
+from nimctl.registries.oci.reaching import reach
 
 _TAGS_A_PAGE = 1000
 _MOST_PAGES = 20
@@ -35,6 +37,14 @@ class Distribution:
         self._client = client
         self._authorizer = authorizer
         self._architecture = architecture
+
+    def reach(self, ref: ModelRef) -> Place:
+        """The repository that a reference names, where its registry answers.
+
+        Raises:
+            NetworkError: It cannot be reached.
+        """
+        return reach(self._client, ref)
 
     def manifest(self, place: Place, reference: str, *, shown: str) -> tuple[str, Manifest]:
         """The digest that a reference stands for, and the manifest; `shown` is the model's name.

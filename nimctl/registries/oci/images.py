@@ -10,7 +10,7 @@ from nimctl.core.errors import VerificationError
 from nimctl.core.refs import ModelRef
 from nimctl.registries.oci.distribution import Distribution
 from nimctl.registries.oci.manifests import Manifest
-from nimctl.registries.oci.places import Place, place_of
+from nimctl.registries.oci.places import Place
 
 _LINUX = "linux"
 
@@ -21,7 +21,7 @@ class _Config(msgspec.Struct):
 
 def offer(distribution: Distribution, image: str, architecture: str) -> ImageOffer:
     """Look an image up; its size is that for `architecture`, None when there is none for it."""
-    place, reference = _place(image)
+    place, reference = _place(distribution, image)
     _, manifest = distribution.fetch(place, reference, image)
     if manifest.manifests is None:
         found = _architecture(distribution, place, manifest)
@@ -41,11 +41,11 @@ def offer(distribution: Distribution, image: str, architecture: str) -> ImageOff
     )
 
 
-def _place(image: str) -> tuple[Place, str]:
+def _place(distribution: Distribution, image: str) -> tuple[Place, str]:
     registry, repository = image_registry(image)
     name, at, digest = image.partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
-    place = place_of(ModelRef(scheme="oci", path=f"{registry}/{repository}"))
+    place = distribution.reach(ModelRef(scheme="oci", path=f"{registry}/{repository}"))
     return place, digest if at else tag or "latest"
 
 

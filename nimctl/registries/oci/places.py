@@ -4,10 +4,9 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from nimctl.core.http import origin
+from nimctl.core.http import is_this_machine, origin
 from nimctl.core.refs import ModelRef
 
-LOOPBACK = ("127.0.0.1", "localhost")
 # https://pkg.go.dev/github.com/distribution/reference: how Docker reads these names.
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _DOCKER_HUB_API = "registry-1.docker.io"
@@ -21,6 +20,16 @@ class Place(NamedTuple):
     host: str
     repository: str
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.base.startswith("https:")
+
+    @property
+    def encrypted(self) -> "Place":
+        """The same over TLS."""
+        return self._replace(base=self.base.replace("http:", "https:", 1))
+
     def url(self, kind: str, name: str) -> str:
         """The URL of a manifest, a blob, an upload or a list."""
         return f"{self.base}/v2/{self.repository}/{kind}/{name}"
@@ -32,14 +41,18 @@ class Place(NamedTuple):
 
 
 def place_of(ref: ModelRef) -> Place:
-    """The repository that an oci:// reference names; plain HTTP is for this machine only."""
+    """The repository that an oci:// reference names; plain HTTP is for this machine only.
+
+    Raises:
+        NetworkError: The reference has no valid host.
+    """
     authority, _, repository = ref.path.partition("/")
     if authority in _DOCKER_HUB:
         is_official = "/" not in repository
         name = f"library/{repository}" if is_official else repository
         return Place(f"https://{_DOCKER_HUB_API}", "docker.io", name)
-    scheme = "http" if authority.partition(":")[0] in LOOPBACK else "https"
-    return Place(f"{scheme}://{authority}", authority, repository)
+    plain = Place(f"http://{authority}", authority, repository)
+    return plain if is_this_machine(origin(plain.base).host) else plain.encrypted
 
 
 def place_of_blob(url: str) -> Place | None:

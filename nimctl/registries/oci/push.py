@@ -14,7 +14,8 @@ from nimctl.registries.oci import modelpack
 from nimctl.registries.oci.auth import Authorizer, Credentials
 from nimctl.registries.oci.manifests import OCI_MANIFEST
 from nimctl.registries.oci.modelpack import ModelDescription, ModelFile
-from nimctl.registries.oci.places import Place, place_of
+from nimctl.registries.oci.places import Place
+from nimctl.registries.oci.reaching import reach
 from nimctl.registries.oci.sender import Sender
 from nimctl.registries.oci.uploads import Blob, BlobUploads
 
@@ -30,6 +31,7 @@ class OciPublisher:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._client = client
         self._authorizer = Authorizer(client, credentials)
         self._http = http
         self._sleep = sleep
@@ -58,7 +60,7 @@ class OciPublisher:
         """
         if not files:
             raise UsageError("there are no files to push")
-        place, layers = place_of(ref), modelpack.ordered(files)
+        place, layers = reach(self._client, ref), modelpack.ordered(files)
         config = modelpack.config(layers, description)
         config_blob = Blob.of_bytes(config)
         manifest = modelpack.manifest(layers, config_blob.sha256, len(config), annotations or {})

@@ -15,7 +15,7 @@ from nimctl.registries.oci.distribution import Distribution
 from nimctl.registries.oci.images import offer
 from nimctl.registries.oci.layers import LayerFile, layer_files
 from nimctl.registries.oci.locations import BlobLocations
-from nimctl.registries.oci.places import Place, place_of
+from nimctl.registries.oci.places import Place
 
 # From the kernel's names to Go's, which manifests use: https://go.dev/doc/install/source#environment
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -50,7 +50,7 @@ class OciRegistry:
             VerificationError: The manifest is not what its digest says, or has unsafe file names.
             UnsupportedModelError: It is no model, or none for this machine.
         """
-        place = place_of(ref)
+        place = self._distribution.reach(ref)
         reference = ref.revision or "latest"
         digest, manifest = self._distribution.manifest(place, reference, shown=str(ref))
         files = layer_files(manifest.layers or ())

@@ -11,7 +11,14 @@ from typing import Self, TypeAlias
 
 from nimctl import __version__
 from nimctl.core.errors import NetworkError, UsageError
-from nimctl.core.http import Origin, origin, proxy_for, redacted, redirected
+from nimctl.core.http import (
+    Origin,
+    is_this_machine,
+    origin,
+    proxy_for,
+    redacted,
+    redirected,
+)
 from nimctl.core.ports import Location
 from nimctl.store.transfer.answers import Answer, Ask, Moved, read_answer
 from nimctl.store.transfer.connection import Connection, Response, Sockets, basic, tls_context
@@ -118,7 +125,8 @@ class Client:
         headers = dict(location.headers)
         if not any(name.lower() == "authorization" for name in headers):
             login = self._network.logins.get(target.host)
-            if login:
+            # A password that was meant for TLS must not be read on the way.
+            if login and (target.scheme == "https" or is_this_machine(target.host)):
                 headers["Authorization"] = login
         return headers
 
