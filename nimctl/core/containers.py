@@ -16,7 +16,11 @@ OFFLINE_NETWORK = "nimctl-offline"
 # private addresses are not hidden behind the machine's own.
 OFFLINE_EXPOSED = "nimctl-offline-exposed"
 OFFLINE_NETWORKS = (OFFLINE_NETWORK, OFFLINE_EXPOSED)
-OFFLINE_NETWORK_OPTIONS = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+BRIDGE = "com.docker.network.bridge.name"
+# Of two networks of one name the engine finds neither, and it makes them if two processes ask at
+# once; two on one bridge it never makes.
+_BRIDGES = {OFFLINE_NETWORK: "nimctl0", OFFLINE_EXPOSED: "nimctl1"}
 # libnetwork's name of an auxiliary address, in libnetwork/drivers/bridge/bridge_linux.go:
 # https://github.com/moby/moby
 DEFAULT_GATEWAY = "DefaultGatewayIPv4"
@@ -169,6 +173,14 @@ def sysctls(spec: ContainerSpec) -> dict[str, str]:
 def name_servers(spec: ContainerSpec) -> tuple[str, ...]:
     """Who is asked for names: nobody answers in a container that is offline, and that at once."""
     return ("127.0.0.1",) if spec.network in OFFLINE_NETWORKS else ()
+
+
+def network_options(name: str) -> dict[str, str]:
+    """What a network of OFFLINE_NETWORKS is made with.
+
+    https://docs.docker.com/engine/network/drivers/bridge/#options.
+    """
+    return {MASQUERADE: "false", BRIDGE: _BRIDGES[name]}
 
 
 def nobody(subnet: str) -> str:

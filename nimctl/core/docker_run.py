@@ -11,7 +11,6 @@ import msgspec
 from nimctl.core.containers import (
     DEFAULT_GATEWAY,
     OFFLINE_NETWORK,
-    OFFLINE_NETWORK_OPTIONS,
     ContainerSpec,
     Devices,
     HealthCheck,
@@ -19,6 +18,7 @@ from nimctl.core.containers import (
     health_command,
     name_servers,
     needs_entrypoint,
+    network_options,
     started_command,
     sysctls,
     tmpfs_options,
@@ -39,7 +39,7 @@ def docker_run_argv(spec: ContainerSpec, *, detach: bool = True) -> tuple[str, .
 
 def offline_network_lines(name: str) -> Iterator[str]:
     """Shell that makes a network of `--offline` as nimctl does, unless it is there."""
-    options = (f"{key}={value}" for key, value in OFFLINE_NETWORK_OPTIONS.items())
+    options = (f"{key}={value}" for key, value in network_options(name).items())
     flags = shlex.join(word for option in options for word in ("--opt", option))
     create = "docker network create --driver bridge"
     yield f"docker network inspect {name} >/dev/null 2>&1 || {{"

@@ -22,7 +22,7 @@ from conftest import Run
 from docker_cli import docker
 
 from nimctl import settings
-from nimctl.core.containers import ContainerSpec, Devices, EngineAccess
+from nimctl.core.containers import OFFLINE_EXPOSED, ContainerSpec, Devices, EngineAccess
 from nimctl.core.errors import (
     ContainerEngineError,
     NoContainerEngineError,
@@ -259,7 +259,7 @@ def test_without_an_engine_servers_are_listed_and_the_sdk_stays_away(
     code = """
 import sys, msgspec
 from nimctl import settings
-from nimctl.core.containers import ContainerSpec, Devices, EngineAccess
+from nimctl.core.containers import OFFLINE_EXPOSED, ContainerSpec, Devices, EngineAccess
 from nimctl.tools import Tools
 found = msgspec.structs.replace(
     settings.load(), container_engine=EngineAccess(sockets=(sys.argv[1],)))
@@ -401,6 +401,21 @@ def test_an_engine_that_forgets_the_gpus_it_was_asked_for_is_found_out(
     )
     spec = ContainerSpec(name="x", image="i", devices=Devices(uuids=("0",), method="cdi"))
     with closing(engine), pytest.raises(ContainerEngineError, match=r"5\.4\.0 gave x no GPU"):
+        engine.create(spec)
+
+
+def test_an_engine_whose_network_has_a_way_out_serves_nobody_offline(
+    environ: dict[str, str], api: tuple[str, dict[str, Any]]
+) -> None:
+    url, documents = api
+    # What Podman 4.3 makes of the network: without the option that it was asked for.
+    made = {"Name": OFFLINE_EXPOSED, "Options": {"isolate": "true"}}
+    documents |= {"/version": PODMAN, "/info": {}, "/networks": [made]}
+    engine = DockerEngine(
+        endpoints(settings.load({**environ, "DOCKER_HOST": url}).container_engine)
+    )
+    spec = ContainerSpec(name="x", image="i", network=OFFLINE_EXPOSED)
+    with closing(engine), pytest.raises(ContainerEngineError, match="off the network"):
         engine.create(spec)
 
 

@@ -12,6 +12,7 @@ from docker_cli import RUN, docker
 from golden_containers import DIRECTORY
 
 from nimctl.core.containers import (
+    BRIDGE,
     OFFLINE_NETWORK,
     OFFLINE_NETWORKS,
     ContainerSpec,
@@ -21,6 +22,7 @@ from nimctl.core.containers import (
     PublishedPort,
     Secret,
     needs_entrypoint,
+    network_options,
     nobody,
 )
 from nimctl.core.docker_run import docker_run_argv, offline_network_lines, printed
@@ -204,14 +206,18 @@ def test_the_networks_of_offline_are_made_by_lines_as_well(
 ) -> None:
     engine.create(spec(network=name))
     other = f"{RUN}-{name}"
+    bridge = network_options(name)[BRIDGE]
     script = "\n".join(offline_network_lines(name)).replace(name, other)
+    # No other network is made on a bridge that has one.
+    script = script.replace(f"={bridge}", f"={bridge}-other")
     try:
         for _ in range(2):
             subprocess.run(["sh", "-e", "-c", script], check=True)
         made, printed_one = (network(one) for one in (name, other))
     finally:
         docker("network", "rm", other)
-    assert printed_one["Options"] == made["Options"]
+    assert made["Options"] == network_options(name)
+    assert printed_one["Options"] == {**made["Options"], BRIDGE: f"{bridge}-other"}
     assert gateway(printed_one) == gateway(made) == (name == OFFLINE_NETWORK)
 
 

@@ -43,16 +43,15 @@ class Connection:
         """What the engine is and what it offers."""
         with translated("asking for its properties", self.endpoint.url):
             info: dict[str, Any] = self.client.info()
-        kind = _kind(self._version)
         architecture = str(self._version.get("Arch") or info.get("Architecture") or "")
         return ContainerEngine(
-            kind=kind,
+            kind=self.kind,
             version=str(self._version.get("Version", "")),
             endpoint=self.endpoint.url,
             architecture=_ARCHITECTURES.get(architecture, architecture),
             rootless=any("rootless" in one for one in info.get("SecurityOptions") or ()),
             nvidia_runtime=self._hands_over_nvidia(info),
-            cdi_gpus=self._cdi(info, kind),
+            cdi_gpus=self._cdi(info),
         )
 
     def _hands_over_nvidia(self, info: dict[str, Any]) -> bool:
@@ -62,13 +61,20 @@ class Connection:
         # https://github.com/moby/moby/blob/v28.2.2/daemon/nvidia_linux.go
         return self.is_local and shutil.which("nvidia-container-runtime-hook") is not None
 
-    def _cdi(self, info: dict[str, Any], kind: str) -> tuple[str, ...]:
+    def _cdi(self, info: dict[str, Any]) -> tuple[str, ...]:
         # API 1.50 lists them; before, the directories are named, if CDI is enabled at all.
         listed = [one.get("ID", "") for one in info.get("DiscoveredDevices") or ()]
         if not listed and self.is_local:
             named = tuple(Path(one) for one in info.get("CDISpecDirs") or ())
-            listed = list(cdi_gpus(_CDI_DIRECTORIES if kind == "podman" else named))
+            listed = list(cdi_gpus(_CDI_DIRECTORIES if self.kind == "podman" else named))
         return tuple(sorted({one for one in listed if one.startswith(_GPU_CDI_PREFIX)}))
+
+    @property
+    def kind(self) -> Literal["docker", "podman"]:
+        """Whose engine it is."""
+        components = self._version.get("Components") or ()
+        podman = any("podman" in str(one.get("Name", "")).lower() for one in components)
+        return "podman" if podman else "docker"
 
     @property
     def is_local(self) -> bool:
@@ -198,9 +204,3 @@ def _check_api(api: str, version: dict[str, Any], endpoint: Endpoint) -> None:
             f"{'.'.join(map(str, _OLDEST_API))}",
             hint="upgrade to Docker 19.03 or later",
         )
-
-
-def _kind(version: dict[str, Any]) -> Literal["docker", "podman"]:
-    components = version.get("Components") or ()
-    podman = any("podman" in str(one.get("Name", "")).lower() for one in components)
-    return "podman" if podman else "docker"

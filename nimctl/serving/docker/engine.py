@@ -94,7 +94,8 @@ class DockerEngine:
         if needs_entrypoint(spec):
             spec = _with_entrypoint(spec, self._required(spec.image))
         if spec.network in OFFLINE_NETWORKS:
-            networks.ensure_offline(self._client, spec.network, self._where)
+            podman = self._connection.kind == "podman"
+            networks.ensure_offline(self._client, spec.network, self._where, podman=podman)
         with translated(f"creating {spec.name}", self._where):
             made: dict[str, Any] = self._client.create_container_from_config(
                 payload(spec), spec.name, spec.platform
