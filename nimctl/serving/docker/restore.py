@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from nimctl.core.containers import (
+    OFFLINE_NETWORKS,
     ContainerSpec,
     Devices,
     HealthCheck,
@@ -28,7 +29,7 @@ def spec_of(found: Mapping[str, Any], image: Image | None) -> ContainerSpec:
     """The spec of an inspected container; what it has of its image is left out again."""
     config, host = found["Config"], found["HostConfig"]
     variables, entrypoint, command = _program(config, image)
-    mounts = [one for one in host.get("Mounts") or () if one.get("Type") == "bind"]
+    mounts = _mounts(found)
     inherited = set(image.environment) if image else set()
     labels = config.get("Labels") or {}
     return ContainerSpec(
@@ -37,49 +38,47 @@ def spec_of(found: Mapping[str, Any], image: Image | None) -> ContainerSpec:
         entrypoint=entrypoint,
         command=command,
         environment=dict(
-            one.partition("=")[::2] for one in config.get("Env") or () if one not in inherited
+            one.partition("=")[::2]
+            for one in config.get("Env") or ()
+            if one not in inherited and one not in _of_podman(config)
         ),
         secrets=tuple(
             Secret(
-                name=one["Target"].removeprefix(_SECRETS),
-                source=one["Source"],
-                variable=variables.get(one["Target"]),
+                name=one.target.removeprefix(_SECRETS),
+                source=one.source,
+                variable=variables.get(one.target),
             )
             for one in mounts
-            if one["Target"].startswith(_SECRETS)
+            if one.target.startswith(_SECRETS)
         ),
         labels={
             key: value
             for key, value in labels.items()
             if image is None or image.labels.get(key) != value
         },
-        mounts=tuple(
-            Mount(
-                source=one["Source"],
-                target=one["Target"],
-                read_only=bool(one.get("ReadOnly")),
-            )
-            for one in mounts
-            if not one["Target"].startswith(_SECRETS)
-        ),
+        mounts=tuple(one for one in mounts if not one.target.startswith(_SECRETS)),
         tmpfs={
             path: int(size[1])
             for path, options in (host.get("Tmpfs") or {}).items()
             if (size := _SIZE.search(options))
         },
         ports=tuple(_ports(host.get("PortBindings") or {})),
-        network=_network(host),
+        network=_network(found),
         devices=_devices(host.get("DeviceRequests") or ()),
         user=_unlike(config.get("User"), image.user if image else ""),
         working_directory=_unlike(
-            config.get("WorkingDir"), image.working_directory if image else ""
+            config.get("WorkingDir"), (image.working_directory if image else "") or "/"
         ),
         read_only_root=bool(host.get("ReadonlyRootfs")),
-        dropped_capabilities=tuple(host.get("CapDrop") or ()),
+        dropped_capabilities=_dropped(host.get("CapDrop") or ()),
         no_new_privileges="no-new-privileges" in (host.get("SecurityOpt") or ()),
         ipc=_unlike(host.get("IpcMode"), "private"),
         shm_bytes=_unlike(host.get("ShmSize"), _DEFAULT_SHM),
-        ulimits={one["Name"]: int(one["Soft"]) for one in host.get("Ulimits") or ()},
+        ulimits={
+            # Podman says RLIMIT_NOFILE for nofile.
+            one["Name"].removeprefix("RLIMIT_").lower(): int(one["Soft"])
+            for one in host.get("Ulimits") or ()
+        },
         memory_limit_bytes=host.get("Memory") or None,
         pids_limit=host.get("PidsLimit") or None,
         cpuset=host.get("CpusetCpus") or None,
@@ -92,6 +91,12 @@ def spec_of(found: Mapping[str, Any], image: Image | None) -> ContainerSpec:
     )
 
 
+# Those that there are when none is asked for:
+# https://github.com/moby/moby/blob/v28.2.2/oci/caps/defaults.go.
+_ALL = {
+    *("CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID"),
+    *("SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"),
+}
 _DEFAULT_SHM = 64 * 2**20
 _LOG = ContainerSpec(name="", image="")
 
@@ -117,6 +122,11 @@ def _program(
     return {}, entrypoint, command
 
 
+def _dropped(names: Sequence[str]) -> tuple[str, ...]:
+    # Podman names each.
+    return ("ALL",) if set(names) == _ALL else tuple(names)
+
+
 def _ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> list[PublishedPort]:
     return [
         PublishedPort(
@@ -129,9 +139,33 @@ def _ports(bindings: Mapping[str, Sequence[Mapping[str, str]] | None]) -> list[P
     ]
 
 
-def _network(host: Mapping[str, Any]) -> str:
-    mode = str(host.get("NetworkMode") or "bridge")
-    return "bridge" if mode == "default" else mode
+def _network(found: Mapping[str, Any]) -> str:
+    mode = str(found["HostConfig"].get("NetworkMode") or "bridge")
+    # For Podman every network is a bridge.
+    names = (found.get("NetworkSettings") or {}).get("Networks") or {}
+    offline = next((name for name in names if name in OFFLINE_NETWORKS), None)
+    return offline or ("bridge" if mode == "default" else mode)
+
+
+def _mounts(found: Mapping[str, Any]) -> list[Mount]:
+    """In the order in which they were asked for; Podman keeps none, and no such list."""
+    asked = found["HostConfig"].get("Mounts")
+    if asked is None:
+        return [
+            Mount(source=one["Source"], target=one["Destination"], read_only=not one["RW"])
+            for one in sorted(found.get("Mounts") or (), key=lambda one: str(one["Destination"]))
+            if one.get("Type") == "bind"
+        ]
+    return [
+        Mount(source=one["Source"], target=one["Target"], read_only=bool(one.get("ReadOnly")))
+        for one in asked
+        if one.get("Type") == "bind"
+    ]
+
+
+def _of_podman(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Variables that Podman adds of its own accord."""
+    return ("container=podman", "TERM=xterm", f"HOSTNAME={config.get('Hostname')}")
 
 
 def _devices(requests: Sequence[Mapping[str, Any]]) -> Devices | None:
