@@ -13,9 +13,12 @@ from nimctl.core.errors import NetworkError, NimctlError, UsageError
 from nimctl.core.facts import File
 from nimctl.core.ports import Location
 from nimctl.store.transfer import Transfer, TransferOptions
-from nimctl.store.transfer.client import Network
+from nimctl.store.transfer.answers import Ask
+from nimctl.store.transfer.client import Client, Network
+from nimctl.store.transfer.connection import Sockets
 
 DATA = some_bytes(5 * RANGE_BYTES)
+LARGEST_RECORD_BYTES = 2**14  # RFC 8446, 5.1
 SECRETS = {
     "Authorization": "Bearer secret-token",
     "X-Api-Key": "secret-key",
@@ -280,6 +283,22 @@ def test_tls_with_an_authority_of_ones_own(
     file = digested("file", secure.url("file", host="localhost"), DATA)
     [fetched] = store.fetch(file, ca_file=f"{certificate}.crt")
     assert store.read(fetched) == DATA
+
+
+def test_records_of_tls_are_gathered(secure: FileServer, certificate: Path) -> None:
+    data = bytes(2**20)
+    secure.put("file", Served(data))
+    location = Location(url=secure.url("file", host="localhost"))
+    network = Network(TransferOptions(ca_file=f"{certificate}.crt"))
+    view = memoryview(bytearray(len(data)))
+    counts: list[int] = []
+    with Client(network, Sockets()) as client:
+        _, content, _ = client.get(location, location.url, Ask())
+        with content:
+            while count := content.read_into(view):
+                counts.append(count)
+    assert sum(counts) == len(data)
+    assert max(counts) > LARGEST_RECORD_BYTES
 
 
 def test_an_unknown_authority_is_refused(secure: FileServer, store: Store) -> None:

@@ -3,9 +3,11 @@
 import base64
 import contextlib
 import http.client
+import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from io import DEFAULT_BUFFER_SIZE
 from types import TracebackType
@@ -19,6 +21,8 @@ from nimctl.store.transfer.heads import QuickResponse
 from nimctl.store.transfer.proxies import proxy_address
 
 _WORTH_SKIPPING_BYTES = 64 * 1024
+_PAUSE_MS = 10
+_LONGEST_GATHERING_S = 0.1
 
 
 class Sockets:
@@ -56,8 +60,13 @@ class Sockets:
 class Response:
     """An answer whose body is read into the caller's memory."""
 
-    def __init__(self, connection: "Connection", response: http.client.HTTPResponse) -> None:
+    def __init__(
+        self, connection: "Connection", sock: socket.socket, response: http.client.HTTPResponse
+    ) -> None:
         self._connection = connection
+        self._socket = sock
+        self._arrivals = select.poll()
+        self._arrivals.register(sock, select.POLLIN)
         self._response = response
         self._unread = response.length
         self._is_begun = False
@@ -94,15 +103,32 @@ class Response:
                 return len(data)
             if self._unread == 0:
                 return 0
-            # HTTPResponse.readinto waits for a full buffer and loses what it has when it fails. So
-            # does readinto1 with what came along with the head, if it is given more room than that.
-            limit = self._unread if self._is_begun else min(self._unread, DEFAULT_BUFFER_SIZE)
-            self._is_begun = True
-            count = self._response.fp.readinto1(view[:limit])
+            count = self._read(view[: self._unread])
             if not count:
                 raise TemporaryError("the connection ended before the content did")
             self._unread -= count
             return count
+
+    def _read(self, view: memoryview) -> int:
+        """Gather for a moment what arrives without a pause: TLS gives 16 KiB at a time.
+
+        What ends the connection meanwhile shows again when the next bytes are wanted.
+        """
+        if self._is_begun:
+            count = self._socket.recv_into(view)
+        else:
+            # HTTPResponse.readinto waits for a full buffer and loses what it has when it fails. So
+            # does readinto1 with what came along with the head, if it is given more room than that.
+            self._is_begun = True
+            count = self._response.fp.readinto1(view[:DEFAULT_BUFFER_SIZE])
+        more, end = count, time.monotonic() + _LONGEST_GATHERING_S
+        with contextlib.suppress(OSError):
+            while more and count < len(view) and self._arrivals.poll(_PAUSE_MS):
+                more = self._socket.recv_into(view[count:])
+                count += more
+                if time.monotonic() > end:
+                    break
+        return count
 
     def close(self) -> None:
         """Leave the connection usable if the body was read to its end, else close it."""
@@ -168,8 +194,7 @@ class Connection:
             TemporaryError: The connection failed.
             NetworkError: The server's certificate cannot be trusted.
         """
-        if self._socket is None:
-            self._connect()
+        sock = self._socket or self._connect()
         with self._closed_on_error(), translated_connection_errors():
             self._http.putrequest(
                 "GET", self._absolute_prefix + target, skip_host=True, skip_accept_encoding=True
@@ -181,7 +206,7 @@ class Connection:
             }.items():
                 self._http.putheader(name, value)
             self._http.endheaders()
-            return Response(self, self._http.getresponse())
+            return Response(self, sock, self._http.getresponse())
 
     def close(self) -> None:
         """Close the socket."""
@@ -190,16 +215,18 @@ class Connection:
             self._socket = None
         self._http.close()
 
-    def _connect(self) -> None:
+    def _connect(self) -> socket.socket:
         with (
             self._closed_on_error(),
             translated_connection_errors(f"cannot connect to {self._where}"),
         ):
             self._http.connect()
             # Kept here because http.client forgets it when an answer says that it ends there.
-            self._socket = self._http.sock
-            self._socket.settimeout(self._stall_timeout_s)
-            self._sockets.add(self._socket)
+            sock: socket.socket = self._http.sock
+            self._socket = sock
+            sock.settimeout(self._stall_timeout_s)
+            self._sockets.add(sock)
+            return sock
 
     @contextlib.contextmanager
     def _closed_on_error(self) -> Iterator[None]:
