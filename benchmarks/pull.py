@@ -56,17 +56,7 @@ def _large(site: Site, options: argparse.Namespace) -> None:
     size = round(options.gib * GIB)
     sha256 = write_noise(site.files / "weights.gguf", size)
     site.publish(large={"weights.gguf": sha256})
-    url = site.url("weights.gguf")
-    candidates: Candidates = {
-        "nimctl pull (sha256)": [[NIMCTL, "pull", "-q", f"{url}#sha256={sha256}"]],
-        "curl (no check)": [_curl(url)],
-    }
-    if ARIA2C:
-        check = f"--checksum=sha-256={sha256}"
-        candidates["aria2c -x8 (sha256)"] = [
-            [ARIA2C, "-q", "-x8", "-s8", check, "-d", "{out}", url]
-        ]
-    candidates |= _ramalama(url)
+    candidates = _of_one_file(site.url("weights.gguf"), sha256)
     candidates["hf download, hf cache verify (sha256)"] = [
         [HF, "download", "--quiet", MODEL],
         [HF, "cache", "verify", MODEL],
@@ -74,16 +64,19 @@ def _large(site: Site, options: argparse.Namespace) -> None:
     _table(f"One file of {options.gib:g} GiB", site, candidates, options.rounds)
 
 
+def _tls(site: Site, options: argparse.Namespace) -> None:
+    size = round(options.gib * GIB)
+    sha256 = write_noise(site.files / "weights.gguf", size)
+    site.publish(large={})
+    candidates = _of_one_file(site.tls_url("weights.gguf"), sha256)
+    _table(f"One file of {options.gib:g} GiB over TLS", site, candidates, options.rounds)
+
+
 def _middling(site: Site, options: argparse.Namespace) -> None:
     size = 400 * MIB
     sha256 = write_noise(site.files / "weights.gguf", size)
     site.publish(large={"weights.gguf": sha256})
-    url = site.url("weights.gguf")
-    candidates: Candidates = {
-        "nimctl pull (sha256)": [[NIMCTL, "pull", "-q", f"{url}#sha256={sha256}"]],
-        "curl (no check)": [_curl(url)],
-        **_ramalama(url),
-    }
+    candidates = _of_one_file(site.url("weights.gguf"), sha256)
     _table("One file of 400 MiB", site, candidates, options.rounds)
 
 
@@ -122,18 +115,32 @@ def _small(site: Site, options: argparse.Namespace) -> None:
     _table(f"{options.files:,} files of 4 KiB", site, candidates, options.rounds)
 
 
-CASES = {"large": _large, "middling": _middling, "archive": _archive, "small": _small}
+CASES = {
+    "large": _large,
+    "tls": _tls,
+    "middling": _middling,
+    "archive": _archive,
+    "small": _small,
+}
 
 
 def _curl(url: str) -> Sequence[str | Path]:
     return ["curl", "-sSf", "-o", f"{{out}}/{url.rpartition('/')[2]}", url]
 
 
-def _ramalama(url: str) -> Candidates:
-    if not RAMALAMA:
-        return {}
-    pull = [RAMALAMA, "--store", "{out}", "--nocontainer", "pull", url]
-    return {"ramalama pull (no check)": [pull]}
+def _of_one_file(url: str, sha256: str) -> Candidates:
+    candidates: Candidates = {
+        "nimctl pull (sha256)": [[NIMCTL, "pull", "-q", f"{url}#sha256={sha256}"]],
+        "curl (no check)": [_curl(url)],
+    }
+    if ARIA2C:
+        check = f"--checksum=sha-256={sha256}"
+        aria2c = [ARIA2C, "-q", "-x8", "-s8", "--ca-certificate={authority}", check]
+        candidates["aria2c -x8 (sha256)"] = [[*aria2c, "-d", "{out}", url]]
+    if RAMALAMA:
+        ramalama = [RAMALAMA, "--store", "{out}", "--nocontainer", "pull", url]
+        candidates["ramalama pull (no check)"] = [ramalama]
+    return candidates
 
 
 def _table(title: str, site: Site, candidates: Candidates, rounds: int) -> None:
@@ -154,10 +161,14 @@ def _timed(site: Site, steps: Steps) -> float:
 
         def run() -> None:
             for step in steps:
-                argv = [str(word).replace("{out}", str(out)) for word in step]
+                argv = [_filled_in(str(word), site, out) for word in step]
                 subprocess.run(argv, check=True, env=environ, stdout=subprocess.DEVNULL)
 
         return wall_s(run)
+
+
+def _filled_in(word: str, site: Site, out: Path) -> str:
+    return word.replace("{out}", str(out)).replace("{authority}", str(site.authority))
 
 
 def _peak_mib(site: Site, steps: Steps) -> int:
@@ -177,6 +188,7 @@ def _fresh(site: Site) -> Iterator[tuple[Path, Mapping[str, str]]]:
     environ = {
         "HOME": str(out),
         "PATH": os.environ["PATH"],
+        "SSL_CERT_FILE": str(site.authority),
         "HF_ENDPOINT": site.endpoint,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

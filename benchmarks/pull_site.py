@@ -34,6 +34,10 @@ http {{
   map $hub_path $lfs_size {{ default ""; include {root}/lfs_size.map; }}
   server {{ listen 127.0.0.1:{files_port}; root {root}/www; }}
   server {{
+    listen 127.0.0.1:{tls_port} ssl; root {root}/www;
+    ssl_certificate {root}/certificate.pem; ssl_certificate_key {root}/key.pem;
+  }}
+  server {{
     listen 127.0.0.1:{hub_port}; root {root}/www;
     location ^~ /api/models/{model}/tree/ {{
       default_type application/json; try_files /hub/tree.json =404;
@@ -63,17 +67,23 @@ class Site:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._files_port, self._hub_port = free_port(), free_port()
+        self._files_port, self._hub_port, self._tls_port = free_port(), free_port(), free_port()
+        self.authority = root / "certificate.pem"
         self.endpoint = f"http://127.0.0.1:{self._hub_port}"
         self.files = root / "www" / "files"
         self._hub = root / "www" / "hub"
         for directory in (self.files, self._hub):
             directory.mkdir(parents=True)
         root.chmod(0o755)
+        _certify(self.authority, root / "key.pem")
 
     def url(self, name: str) -> str:
         """The address of a file."""
         return f"http://127.0.0.1:{self._files_port}/files/{name}"
+
+    def tls_url(self, name: str) -> str:
+        """The address of a file over TLS; `authority` has signed the certificate: itself."""
+        return f"https://localhost:{self._tls_port}/files/{name}"
 
     def publish(self, *, large: Mapping[str, str], small: Sequence[str] = ()) -> None:
         """Have the repository hold `large` files, by name with their sha256, and `small` ones."""
@@ -97,6 +107,7 @@ class Site:
                 root=self.root,
                 hub_port=self._hub_port,
                 files_port=self._files_port,
+                tls_port=self._tls_port,
                 model=MODEL,
                 commit=COMMIT,
             ),
@@ -126,6 +137,12 @@ class Site:
 
     def _size(self, name: str) -> int:
         return (self.files / name).stat().st_size
+
+
+def _certify(certificate: Path, key: Path) -> None:
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    argv: list[str | Path] = [*command.split(), "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
 
 
 def _wait(url: str) -> None:
