@@ -29,7 +29,6 @@ from nimctl.core.router import ROUTER
 from nimctl.core.servers import Member
 from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.trtllm.subject import BuildOptions
-from nimctl.nim_serving import pinned_nim
 from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.serving.adapters import observe_adapter
 from nimctl.serving.health import free_port, free_ports
@@ -161,6 +160,9 @@ def _pinned(request: ServeRequest, target: Target, around: Surroundings, tools: 
     known = around.image is not None or request.manifest is not None
     if target.candidate.profile.backend != "nim" or not known:
         return target
+    # What reads manifests is a tenth of what is imported until a server starts.
+    from nimctl.nim_serving import pinned_nim  # noqa: PLC0415 - for NIMs alone
+
     nim = pinned_nim(request, request.image or decide.image_of(target), tools)
     if nim is None:
         return target

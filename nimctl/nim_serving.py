@@ -10,8 +10,8 @@ from nimctl.core.nim_profiles import profile_of
 from nimctl.core.plan import Plan
 from nimctl.core.profile import Profile
 from nimctl.core.requests import ProfilePullRequest, ServeRequest
+from nimctl.manifest_lookup import find_manifest
 from nimctl.profile_pull import chosen_profile, plan_profile_pull
-from nimctl.survey import find_manifest
 from nimctl.tools import Tools
 
 

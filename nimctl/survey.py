@@ -1,7 +1,6 @@
 """What there is to choose from: profiles, judged for a host with what the store has."""
 
 import itertools
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -14,17 +13,14 @@ from nimctl.core.catalogue import Model
 from nimctl.core.choice import Choice, asked_for, choose, matching
 from nimctl.core.download_estimates import download_estimates
 from nimctl.core.engine_check import built_profiles, kv_caches_of, stands_for
-from nimctl.core.errors import OfflineError, UsageError, VerificationError
-from nimctl.core.events import Emit
+from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact
 from nimctl.core.fit import Judge, engines_for
 from nimctl.core.gpus import PARTS
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.nim_manifest import (
-    FoundManifest,
     ManifestProfile,
-    ManifestSource,
     NimManifest,
 )
 from nimctl.core.nim_profiles import named, profile_of
@@ -33,7 +29,6 @@ from nimctl.core.orders import CATALOGUE_ORDER, NIM_ORDER, Order, rank
 from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
 from nimctl.core.variants import parts_of, profiles_of
-from nimctl.manifests import sources
 from nimctl.manifests.patterns import try_patterns
 from nimctl.tools import Tools
 
@@ -120,22 +115,6 @@ def survey(
         sizes={source: one.size if one else None for source, one in pinned.items()},
         estimates=download_estimates(model),
     )
-
-
-def find_manifest(
-    source: ManifestSource, tools: Tools, emit: Emit, *, pull_image: bool = False
-) -> FoundManifest:
-    """Read a NIM manifest from wherever it is; `pull_image` allows to fetch an image for it."""
-    if source.kind == "file":
-        return sources.read_file(source, sys.stdin.buffer)
-    if source.kind == "endpoint":
-        if tools.offline:
-            raise OfflineError(f"{source.place} is not asked", cause="--offline is given")
-        return sources.read_endpoint(source, tools.registries.http)
-    image, containers = source.place, tools.containers
-    if pull_image and not tools.offline and containers.image(image) is None:
-        containers.pull(image, emit, login=tools.registries.image_login(image))
-    return sources.read_image(source, containers)
 
 
 def survey_manifest(

@@ -61,6 +61,11 @@ def test_what_starts_no_container_never_loads_the_docker_sdk(argv: list[str]) ->
     assert not modules & {"docker", "requests"}
 
 
+def test_what_serves_no_nim_never_loads_what_reads_its_manifest() -> None:
+    modules, _ = loaded_by("serve", "capitals-demo", "--dry-run")
+    assert not modules & {"nimctl.nim_serving", "nimctl.manifests.reading", "nimctl.store.transfer"}
+
+
 def test_help_imports_no_command() -> None:
     modules, out = loaded_by("--help")
     loaded = {name for name in modules if name.startswith("nimctl.cli.")}

@@ -81,7 +81,7 @@ def complete_profile(ctx: click.Context, tools: "Tools") -> Iterable[str]:
     from nimctl.core.nim_manifest import ManifestSource
     from nimctl.core.nim_profiles import name_of
     from nimctl.core.variants import parts_of, profiles_of
-    from nimctl.survey import find_manifest
+    from nimctl.manifest_lookup import find_manifest
 
     manifest = ctx.params.get("file")
     if manifest and manifest != "-":

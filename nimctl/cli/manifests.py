@@ -14,7 +14,7 @@ def read(
     source: "ManifestSource", tools: "Tools", output: "Output", *, pull_image: bool
 ) -> "FoundManifest":
     """Read the manifest, with the progress of a pull if it takes one."""
-    from nimctl.survey import find_manifest
+    from nimctl.manifest_lookup import find_manifest
 
     with output.progress() as progress:
         return find_manifest(source, tools, progress, pull_image=pull_image)
