@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import httpx2
 
 from nimctl import __version__
+from nimctl.core.closing import Closing
 from nimctl.core.errors import NetworkError, UsageError
 from nimctl.core.http import (
     HttpOptions,
@@ -61,7 +62,7 @@ class Response(Value):
         return self
 
 
-class Client:
+class Client(Closing):
     """Sends GET and HEAD requests, and forms.
 
     Its methods return an answer with any status but those that mean "try again"; these are tried
@@ -100,12 +101,6 @@ class Client:
     def close(self) -> None:
         """Close its connections."""
         self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _send(
         self,

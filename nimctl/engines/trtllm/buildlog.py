@@ -2,9 +2,8 @@
 
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from nimctl.core.closing import Closing
 from nimctl.core.events import Emit, Noted, Reached
 from nimctl.core.trtllm.log import stage_of
 
@@ -12,7 +11,7 @@ _TAIL_LINES = 400
 _LINE_BYTES = 4000
 
 
-class BuildLog:
+class BuildLog(Closing):
     """The log of one build, open while it runs; each new build of the same engine begins anew."""
 
     def __init__(self, path: Path, task: str, emit: Emit) -> None:
@@ -48,14 +47,6 @@ class BuildLog:
             self._last = stage
             self._emit(Reached(task=self._task, stage=stage))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the file."""
         self._file.close()

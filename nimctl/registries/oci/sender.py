@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Self
 
 import msgspec
 
 from nimctl import __version__
+from nimctl.core.closing import Closing
 from nimctl.core.errors import NimctlError
 from nimctl.core.http import HttpOptions, origin
 from nimctl.http import Response, library_client
@@ -18,7 +18,7 @@ from nimctl.registries.oci.places import Place
 _COMMIT_TIMEOUT_S = 600.0
 
 
-class Sender:
+class Sender(Closing):
     """Sends requests about one repository; credentials go to its registry only."""
 
     def __init__(
@@ -32,10 +32,8 @@ class Sender:
         once = msgspec.structs.replace(http, attempts=1, read_timeout_s=timeout_s)
         self._once = library_client(once)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close its connections."""
         self._patient.close()
         self._once.close()
 

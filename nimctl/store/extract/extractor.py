@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from nimctl.core.closing import Closing
 from nimctl.store.extract.background import Background
 from nimctl.store.extract.decoders import decoder
 from nimctl.store.extract.files import Files
@@ -18,7 +17,7 @@ from nimctl.store.extract.tar import read_tar
 from nimctl.store.extract.zip import read_zip
 
 
-class Extractor:
+class Extractor(Closing):
     """Unpacks one archive into `directory`, which is fresh, and private to the caller.
 
         with Extractor(directory, "tar.gz") as extractor:
@@ -97,17 +96,6 @@ class Extractor:
             self._is_closed = True
             self._background.close()
             self._files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextlib.contextmanager
     def _closed_by_errors(self) -> Iterator[None]:

@@ -6,10 +6,10 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from nimctl import __version__
+from nimctl.core.closing import Closing
 from nimctl.core.errors import NetworkError, UsageError
 from nimctl.core.http import (
     Origin,
@@ -61,7 +61,7 @@ class Network:
         }
 
 
-class Client:
+class Client(Closing):
     """The connections of one thread, at most one to each origin."""
 
     def __init__(self, network: Network, sockets: Sockets) -> None:
@@ -69,15 +69,8 @@ class Client:
         self._sockets = sockets
         self._kept: dict[Origin, Connection] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close its connections."""
         for connection in self._kept.values():
             connection.close()
         self._kept.clear()

@@ -10,10 +10,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from io import DEFAULT_BUFFER_SIZE
-from types import TracebackType
-from typing import Self
 from urllib.parse import unquote
 
+from nimctl.core.closing import Closing
 from nimctl.core.errors import NetworkError
 from nimctl.core.http import Origin
 from nimctl.store.transfer.failures import TemporaryError
@@ -57,7 +56,7 @@ class Sockets:
                 _shut_down(sock)
 
 
-class Response:
+class Response(Closing):
     """An answer whose body is read into the caller's memory."""
 
     def __init__(
@@ -72,17 +71,6 @@ class Response:
         self._is_begun = False
         self.status = response.status
         self.headers: Mapping[str, str] = dict(response.headers)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def is_delimited(self) -> bool:

@@ -4,10 +4,9 @@ import fcntl
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from nimctl.core.closing import Closing
 from nimctl.core.errors import NotFoundError
 from nimctl.store.transfer.answers import Ask, Body
 
@@ -19,7 +18,7 @@ def is_local(url: str) -> bool:
     return url.startswith("file://")
 
 
-class LocalContent:
+class LocalContent(Closing):
     """An open local file, from where it was asked for."""
 
     is_delimited = True
@@ -31,20 +30,13 @@ class LocalContent:
         version = f'"{found.st_ino}-{found.st_mtime_ns}"'
         self.body = Body(ask.start, found.st_size, version, is_range=True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         os.close(self._descriptor)
 
     def discard(self) -> None:
         """Close without reading."""
-        os.close(self._descriptor)
+        self.close()
 
     def read_into(self, view: memoryview) -> int:
         """Read on; 0 at the end."""
