@@ -227,7 +227,7 @@ def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None
     host = tools.host()
     if not host.planned and (host.gpus or request.wants_container):
         host = tools.with_container_engine(host)
-    asked = host.container_engine and not host.planned
+    asked = host.container_engine and host.gpus and not host.planned
     taken = tools.container_servers.gpus_taken() if asked else {}
     return decide.reachable(request, host, taken)
 
