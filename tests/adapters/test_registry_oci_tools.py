@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from oras_client import oras_push
 from registry_daemon import PASSWORD, USER, Layer, Pusher, RegistryDaemon
 
 from nimctl.core.http import HttpOptions
@@ -29,16 +29,6 @@ from nimctl.store.transfer import Transfer, TransferOptions
 HTTP = HttpOptions(attempts=1)
 DOCKER = "application/vnd.docker.ai."
 FILES = {"model.safetensors": bytes(range(256)) * 9000, "sub/config.json": b"{}"}
-ORAS_PUSH = """
-import json, sys
-import oras.client
-host, target, files, user, password = json.loads(sys.argv[1])
-backend = "basic" if user else "token"
-client = oras.client.OrasClient(hostname=host, insecure=True, auth_backend=backend)
-if user:
-    client.auth.set_basic_auth(user, password)
-client.push(target=target, files=files, disable_path_validation=True, quiet=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +41,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryDaemon]
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryDaemon]:
     with RegistryDaemon.with_password(tmp_path_factory.mktemp("locked")) as daemon:
         yield daemon
-
-
-@pytest.fixture(scope="module")
-def oras() -> str:
-    """A Python that has the ORAS client."""
-    python = os.environ.get("NIMCTL_TEST_ORAS_PYTHON", sys.executable)
-    found = subprocess.run([python, "-c", "import oras.client"], capture_output=True, check=False)
-    if found.returncode:
-        pytest.skip("there is no ORAS client: pip install oras==0.2.43")
-    return python
 
 
 @pytest.fixture
@@ -88,13 +68,6 @@ def skopeo_copy(home: Path, *argv: str, source: str, target: str) -> None:
         capture_output=True,
         env={"HOME": str(home), "PATH": os.environ["PATH"]},
     )
-
-
-def oras_push(
-    python: str, daemon: RegistryDaemon, target: str, files: list[str], user: str, password: str
-) -> None:
-    call = json.dumps([daemon.host, f"{daemon.host}/{target}", files, user, password])
-    subprocess.run([python, "-c", ORAS_PUSH, call], check=True, capture_output=True)
 
 
 def test_what_oras_pushes_arrives_byte_equal(

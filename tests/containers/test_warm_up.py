@@ -7,73 +7,19 @@ write kernels; commands run in the network of that engine, where its containers'
 import json
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Result
+from gpu_command import Nimctl
 from gpu_engine import GpuEngine
 from trtllm_model import NAME, add_model, add_texts
 from waiting import until_it_says
 
 from nimctl.core.engine import SIDECAR
 from nimctl.core.layout import Layout
-from nimctl.core.trtllm.releases import BUILDER_IMAGE
 
 BUILD = ("build-engine", NAME, "--precision", "bf16", "--strategy", "pytorch")
-
-
-@pytest.fixture
-def nimctl(machine: dict[str, str], gpu_engine: GpuEngine) -> Iterator["Nimctl"]:
-    made = Nimctl(machine, gpu_engine)
-    yield made
-    made.run("stop", "--all")
-    left = gpu_engine.docker("ps", "--all", "--quiet").stdout.decode().split()
-    if left:
-        gpu_engine.docker("rm", "--force", *left)
-
-
-class Nimctl:
-    """The command line on that machine."""
-
-    def __init__(self, environ: dict[str, str], engine: GpuEngine) -> None:
-        self._environ, self._engine = environ, engine
-
-    def start(self, *argv: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*self._engine.network, sys.executable, "-m", "nimctl", *argv],
-            env=self._environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *argv: str) -> Result:
-        child = self.start(*argv)
-        try:
-            out, err = child.communicate(timeout=60)
-        finally:
-            child.kill()
-        return Result(child.returncode, out, err)
-
-    def containers(self) -> list[str]:
-        return self._engine.docker("ps", "--all", "--quiet").stdout.decode().split()
-
-    def inspected(self) -> dict[str, Any]:
-        """The only container that there is, as the engine has it."""
-        (one,) = self.containers()
-        (found,) = json.loads(self._engine.docker("inspect", one).stdout)
-        return dict(found)
-
-    def refuses_memlock(self) -> bool:
-        """Whether the engine may not lift that limit, as in a container or without root."""
-        argv = ("run", "--rm", "--ulimit", "memlock=-1:-1", BUILDER_IMAGE, "true")
-        return self._engine.docker(*argv, check=False).returncode != 0
-
-    def log(self, name: str) -> str:
-        return self._engine.docker("logs", name).stdout.decode()
 
 
 def model(environ: dict[str, str], directory: Path, behaviour: str | None = None) -> Path:

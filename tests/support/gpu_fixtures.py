@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import recorded
 from builder_image import make_builder_image
+from gpu_command import Nimctl
 from gpu_engine import GpuEngine
 
 from nimctl.core.trtllm.releases import BUILDER_IMAGE
@@ -30,3 +31,13 @@ def machine(gpu_engine: GpuEngine, environ: dict[str, str], tmp_path: Path) -> d
     smi = recorded.install("dgx-h100", tmp_path / "smi")
     environ.update({**gpu_engine.environment, "PATH": f"{smi}:{environ['PATH']}"})
     return environ
+
+
+@pytest.fixture
+def nimctl(machine: dict[str, str], gpu_engine: GpuEngine) -> Iterator[Nimctl]:
+    made = Nimctl(machine, gpu_engine)
+    yield made
+    made.run("stop", "--all")
+    left = gpu_engine.docker("ps", "--all", "--quiet").stdout.decode().split()
+    if left:
+        gpu_engine.docker("rm", "--force", *left)
