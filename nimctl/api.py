@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from nimctl import builders, calibration, checkpoints
+from nimctl import builders, calibration, checkpoints, prebuilts
 from nimctl.core import decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
@@ -27,8 +27,8 @@ from nimctl.core.requests import (
 )
 from nimctl.core.router import ROUTER
 from nimctl.core.servers import Member
-from nimctl.core.trtllm.machine import BuilderFacts
-from nimctl.core.trtllm.subject import BuildOptions
+from nimctl.core.trtllm.prebuilt import is_prebuilt
+from nimctl.core.trtllm.subject import NO_OPTIONS, BuildOptions
 from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.serving.adapters import observe_adapter
 from nimctl.serving.health import free_port, free_ports
@@ -65,15 +65,17 @@ def plan_build(request: BuildRequest, tools: Tools) -> Plan:
         return opening
     host, options = tools.host(), request.options
     target = _divided(_building_target(request, artifact, host, tools), options, host)
-    # The port is for a server that is started once.
-    (port,) = free_ports(1)
-    around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
-    if target.candidate.profile.backend != "tensorrt_llm":
-        return decide.plan_build(target, around, options)
-    if request.calibration:
+    (port,) = free_ports(1)  # for a server that is started once
+    around = _target_surroundings(target, host, tools, port=port)
+    is_trtllm = target.candidate.profile.backend == "tensorrt_llm"
+    if request.calibration and is_trtllm:
         texts = calibration.read(Path(request.calibration))
         options = msgspec.structs.replace(options, calibration=texts)
-    return decide.plan_build(target, _with_builder(around, options, tools), options)
+    if target.prebuilt is not None:
+        around = msgspec.structs.replace(around, building=builders.engines_here(tools))
+    elif is_trtllm:
+        around = _with_builder(around, options, tools)
+    return decide.plan_build(target, around, options)
 
 
 def _building_target(
@@ -127,7 +129,7 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
         idle_gpus=idle_gpus,
     )
     around = msgspec.structs.replace(
-        _surroundings(target.artifact, host, tools, target.candidate, port=port),
+        _target_surroundings(target, host, tools, port=port),
         idle_gpus=idle_gpus,
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
@@ -149,8 +151,7 @@ def _with_engines(
     if profile.backend != "tensorrt_llm":
         return around
     if not profile.build:
-        building = BuilderFacts(engines=builders.trtllm_engines(tools))
-        return msgspec.structs.replace(around, building=building)
+        return msgspec.structs.replace(around, building=builders.engines_here(tools))
     image = request.image or decide.image_of(target)
     return _with_builder(around, BuildOptions(image=image, builder="container"), tools)
 
@@ -189,7 +190,7 @@ def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
         request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
     )
     around = msgspec.structs.replace(
-        _surroundings(target.artifact, host, tools, target.candidate),
+        _target_surroundings(target, host, tools),
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
     around = _container_surroundings(request, target, around, tools)
@@ -294,10 +295,14 @@ def _target(
     model = _model(ref, artifact, tools)
     found = survey(model, host, tools, capacity, everywhere=wish.narrows)
     chosen = found.unbound(found.matching(wish)[0], wish)
-    if chosen.profile.backend in IN_CONTAINERS:
+    if chosen.profile.backend in IN_CONTAINERS and not is_prebuilt(chosen.profile):
         # Before a registry is asked for files that this machine could do nothing with.
         decide.check_fit(chosen, model.name, ref, idle_gpus)
-    return _target_of(ref, artifact, model, chosen, tools)
+    target = _target_of(ref, artifact, model, chosen, tools)
+    if target.prebuilt is None:
+        return target
+    decide.usable(target, NO_OPTIONS, host, builders.engines_here(tools))
+    return prebuilts.with_tokenizer(target, target.prebuilt, tools)
 
 
 def _model(ref: ModelRef, artifact: Artifact | None, tools: Tools) -> Model:
@@ -307,14 +312,16 @@ def _model(ref: ModelRef, artifact: Artifact | None, tools: Tools) -> Model:
 def _target_of(
     ref: ModelRef, artifact: Artifact | None, model: Model, chosen: Candidate, tools: Tools
 ) -> Target:
+    artifact = artifact or _files_of(chosen.profile, ref, tools)
     return Target(
         ref=ref,
         model=model.name,
         architecture=model.architecture,
         candidate=chosen,
-        artifact=artifact or _files_of(chosen.profile, ref, tools),
+        artifact=artifact,
         family=model.family,
         nim=model.nim,
+        prebuilt=prebuilts.engine_of(chosen.profile, artifact, tools),
     )
 
 
@@ -338,6 +345,15 @@ def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:
     if pinned is not None and not again:
         return pinned
     return settled(carry_digests(tools.registries.find(ref.scheme).resolve(ref), pinned), pinned)
+
+
+def _target_surroundings(target: Target, host: Host, tools: Tools, port: int = 0) -> Surroundings:
+    around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
+    if target.tokenizer is None:
+        return around
+    blobs = around.inventory.blobs | tools.blobs.among(target.tokenizer.files)
+    inventory = msgspec.structs.replace(around.inventory, blobs=blobs)
+    return msgspec.structs.replace(around, inventory=inventory)
 
 
 def _surroundings(

@@ -6,12 +6,14 @@ from typing import assert_never
 import msgspec
 
 from nimctl import engine_room, warming
+from nimctl.adopting import adopt
 from nimctl.core.engine import Engine
 from nimctl.core.errors import NotFoundError
 from nimctl.core.events import Emit, Finished, Noted, Started
 from nimctl.core.facts import Artifact
 from nimctl.core.layout import engine_directory
 from nimctl.core.plan import (
+    Adopt,
     Assemble,
     Attach,
     Await,
@@ -61,11 +63,11 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case Assemble():
             emit(Started(task="assemble", title=f"laying out {step.directory}"))
             tools.models.assemble(_pinned(step.reference, tools), Path(step.directory))
-        case Build():
-            engine, built = _build(step, tools, emit)
+        case Build() | Adopt():
+            engine, built = _have_engine(step, tools, emit)
             return msgspec.structs.replace(outcome, engine=engine, built=built)
         case Attach():
-            key = step.recipe.key(_pinned(step.reference, tools).digest or "")
+            key = _attached_key(step, outcome, tools)
             emit(Started(task="attach", title=f"attaching engine {key[:12]}"))
             inside = Path(step.directory) / engine_directory(step.recipe.backend)
             tools.models.attach(tools.engines.path(key), inside)
@@ -87,6 +89,14 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         case _:
             assert_never(step)
     return outcome
+
+
+def _attached_key(step: Attach, outcome: Outcome, tools: Tools) -> str:
+    if step.engine is not None:
+        return Path(step.engine).name
+    if outcome.engine is not None:
+        return outcome.engine.key
+    return step.recipe.key(_pinned(step.reference, tools).digest or "")
 
 
 def _serve(step: Launch | LaunchContainer | Await | Replace, tools: Tools, emit: Emit) -> None:
@@ -132,6 +142,15 @@ def _digests(step: FillStore, tools: Tools) -> dict[str, str]:
         for file in _pinned(reference, tools).files
     }
     return {file.path: known[file.reference, file.file] for file in step.files}
+
+
+def _have_engine(step: Build | Adopt, tools: Tools, emit: Emit) -> tuple[Engine, bool]:
+    if isinstance(step, Build):
+        return _build(step, tools, emit)
+    emit(Started(task="adopt", title=f"taking over the engine in {step.reference}"))
+    engine = adopt(step, tools.artifacts.pinned(ModelRef.parse(step.reference)), tools)
+    emit(Finished(task="adopt", note=engine.key[:12]))
+    return engine, False
 
 
 def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:

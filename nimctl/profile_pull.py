@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from nimctl.core.decide import Surroundings
-from nimctl.core.decide.workspace import Aims, Piece, plan_workspace
+from nimctl.core.decide.workspace import Aims, Piece, plan_workspace, with_engine_tags
 from nimctl.core.errors import HardwareError, VerificationError
 from nimctl.core.facts import Artifact, Destination, Inventory, carry_digests
 from nimctl.core.nim_manifest import ManifestProfile
@@ -28,6 +28,7 @@ def plan_profile_pull(request: ProfilePullRequest, entry: ManifestProfile, tools
     sources = sources_of(entry)
     inside = [source for source in sources if _is_absent(source)]
     pieces = tuple(_piece(one, request, tools) for one in sources if one not in inside)
+    pieces = with_engine_tags(entry, pieces)
     aims = Aims(
         cache=_destination(request.cache, tools), store=_destination(request.model_store, tools)
     )

@@ -1,7 +1,7 @@
 """What there is to choose from: profiles, judged for a host with what the store has."""
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +12,7 @@ from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Model
 from nimctl.core.choice import Choice, asked_for, choose, matching
 from nimctl.core.download_estimates import download_estimates
+from nimctl.core.engine import Engine
 from nimctl.core.engine_check import built_profiles, kv_caches_of, stands_for
 from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact
@@ -28,8 +29,10 @@ from nimctl.core.nim_workspace import sources_of
 from nimctl.core.orders import CATALOGUE_ORDER, NIM_ORDER, Order, rank
 from nimctl.core.profile import Candidate, Profile, Wish
 from nimctl.core.refs import ModelRef
+from nimctl.core.trtllm.prebuilt import FoundEngine, profiles_of_nim
 from nimctl.core.variants import parts_of, profiles_of
 from nimctl.manifests.patterns import try_patterns
+from nimctl.prebuilts import pulled_engines
 from nimctl.tools import Tools
 
 # A manifest may have hundreds of patterns, and all may be hostile.
@@ -95,11 +98,17 @@ def survey(
     capacity: CapacityWish = ANY_CAPACITY,
     *,
     everywhere: bool = False,
+    pulled: Sequence[FoundEngine] | None = None,
 ) -> Survey:
-    """Judge the profiles of a model, with `everywhere` also those made for other GPUs."""
+    """Judge the profiles of a model, with `everywhere` also those made for other GPUs.
+
+    `pulled` are the engines among pulled files, where they are known already.
+    """
+    pulled = tuple(pulled_engines(tools)) if pulled is None else pulled
     profiles = profiles_of(model, PARTS if everywhere else parts_of(host))
+    profiles = (*profiles, *profiles_of_nim(model.nim, pulled))
     pinned = _pinned(profiles, tools)
-    built = builders.trtllm_engines(tools)
+    built = builders.engines_here(tools, pulled).engines
     profiles = (*profiles, *built_profiles(profiles, pinned, built))
     judge = Judge(
         host,
@@ -107,7 +116,7 @@ def survey(
         capacity=capacity,
         kv_caches=kv_caches_of(profiles, pinned, built),
     )
-    judged = (judge.judge(one, cached=_is_cached(one, pinned, tools)) for one in profiles)
+    judged = (judge.judge(one, cached=_is_cached(one, pinned, built, tools)) for one in profiles)
     return Survey(
         candidates=rank(judged, CATALOGUE_ORDER),
         order=CATALOGUE_ORDER,
@@ -169,14 +178,19 @@ def _pinned(profiles: Iterable[Profile], tools: Tools) -> dict[str, Artifact | N
     return {one: tools.artifacts.pinned(ModelRef.parse(one)) for one in sources}
 
 
-def _is_cached(profile: Profile, pinned: Mapping[str, Artifact | None], tools: Tools) -> bool:
+def _is_cached(
+    profile: Profile,
+    pinned: Mapping[str, Artifact | None],
+    built: Iterable[Engine],
+    tools: Tools,
+) -> bool:
     artifact = pinned.get(profile.source or "")
     if artifact is None or artifact.digest is None:
         return False
     if not profile.build:
         return all(tools.blobs.has(file.sha256 or "") for file in artifact.files)
     if profile.backend == "tensorrt_llm":
-        found = (one for one in tools.engines.all() if one.model_digest == artifact.digest)
+        found = (one for one in built if one.model_digest == artifact.digest)
         return any(stands_for(engine.recipe, profile) for engine in found)
     key = decide.recipe_for(profile, tools.builder.version).key(artifact.digest)
     return tools.engines.find(key) is not None

@@ -121,7 +121,7 @@ def test_the_how_to_of_nim_manifests_runs_as_written_with_a_stand_in_for_ngc(
 def test_the_how_to_of_engines_runs_as_written_with_a_stand_in_for_the_builder(
     machine: dict[str, str], gpu_engine: GpuEngine, tmp_path: Path
 ) -> None:
-    run_as_written("docs/how-to/build-an-engine.md", 14, machine, tmp_path, gpu_engine.network)
+    run_as_written("docs/how-to/build-an-engine.md", 16, machine, tmp_path, gpu_engine.network)
 
 
 def test_the_readme_shows_what_make_demo_prints(environ: dict[str, str]) -> None:

@@ -30,7 +30,10 @@ def build_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-_NAMES = ("strategy", "builder", "image", "kv_cache", "tp", "pp", "settings", "warm_up")
+_NAMES = (
+    *("strategy", "builder", "image", "kv_cache", "tp", "pp", "settings", "warm_up"),
+    "built_for",
+)
 
 
 def _options_of_a_build() -> tuple[Callable[[Any], Any], ...]:
@@ -69,6 +72,11 @@ def _options_of_a_build() -> tuple[Callable[[Any], Any], ...]:
             show_default=True,
             help="Strategy pytorch: start the server once, and keep what it compiles.",
         ),
+        click.option(
+            "--built-for",
+            metavar="GPU",
+            help="The GPU that an engine from elsewhere was built for, where nothing says it.",
+        ),
     )
 
 
@@ -80,6 +88,7 @@ def _limits() -> tuple[Callable[[Any], Any], ...]:
 
 
 def _options(given: dict[str, Any]) -> "BuildOptions":
+    from nimctl.core.gpus import find
     from nimctl.core.trtllm.limits import LimitsWish
     from nimctl.core.trtllm.overrides import parse_settings
     from nimctl.core.trtllm.subject import BuildOptions
@@ -94,4 +103,5 @@ def _options(given: dict[str, Any]) -> "BuildOptions":
         pp=given["pp"],
         settings=parse_settings(given["settings"]),
         warm_up=given["warm_up"],
+        built_for=find(given["built_for"]).key if given["built_for"] else None,
     )

@@ -176,6 +176,7 @@ def _list_all(wish: "Wish", capacity: "CapacityWish", tools: "Tools", output: "O
     from nimctl.cli.profile_tables import catalogue_lines
     from nimctl.core.errors import UsageError
     from nimctl.core.profile_reports import CatalogueList
+    from nimctl.prebuilts import pulled_engines
     from nimctl.survey import survey
 
     if wish.profile and wish.named_by == "--profile":
@@ -187,8 +188,9 @@ def _list_all(wish: "Wish", capacity: "CapacityWish", tools: "Tools", output: "O
     for problem in problems:
         output.warn(problem)
     listed = []
+    pulled = tuple(pulled_engines(tools))
     for model in models:
-        found = survey(model, host, tools, capacity)
+        found = survey(model, host, tools, capacity, pulled=pulled)
         try:
             choice = found.choice(wish)
         except UsageError:  # nothing of this model has what was asked for

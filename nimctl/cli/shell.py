@@ -19,6 +19,7 @@ from nimctl.core.docker_run import offline_network_lines, printed
 from nimctl.core.facts import File
 from nimctl.core.layout import Layout, engine_directory
 from nimctl.core.plan import (
+    Adopt,
     Assemble,
     Attach,
     Await,
@@ -43,6 +44,7 @@ _Common: TypeAlias = (
     | Assemble
     | Build
     | Attach
+    | Adopt
     | PullImage
     | Write
     | Configure
@@ -80,8 +82,8 @@ def _lines(step: _Common, directory: str, python: str) -> Iterator[str]:
             yield from _fetches(step, directory)
         case Assemble():
             yield from _links(step)
-        case Attach():
-            yield from _attached(step)
+        case Attach() | Adopt():
+            yield from _engine(step, directory)
         case Build():
             yield from build_lines(step, python)
         case PullImage():
@@ -169,14 +171,33 @@ def _links(step: Assemble) -> Iterator[str]:
         yield _command("mkdir", "-p", str(Path(step.directory) / path))
 
 
+def _engine(step: Attach | Adopt, directory: str) -> Iterator[str]:
+    if isinstance(step, Attach):
+        yield from _attached(step)
+    else:
+        yield from _adopted(step, directory)
+
+
 def _attached(step: Attach) -> Iterator[str]:
     if step.engine is None:
-        return  # it was built where it belongs
+        return  # the step before has put it where it belongs
     target = str(Path(step.directory) / engine_directory(step.recipe.backend))
     yield "# attach the engine that the store has"
     yield _command("mkdir", "-p", step.directory)
     copy = _command("cp", "--recursive", "--link", step.engine, target)
     yield f"test -e {shlex.quote(target)} || {copy}"
+
+
+def _adopted(step: Adopt, directory: str) -> Iterator[str]:
+    yield f"# take over the engine in {step.reference}: its {len(step.files)} files as they are"
+    if directory == ".":
+        return  # it is for nothing here to serve
+    inside = Path(directory) / engine_directory(step.recipe.backend)
+    for name, path in sorted(step.files.items()):
+        source, target = step.links.get(path, str(Path(directory) / path)), str(inside / name)
+        if source != target:
+            yield _command("mkdir", "-p", str(Path(target).parent))
+            yield f"test -e {shlex.quote(target)} || {_command('ln', source, target)}"
 
 
 def _container(step: LaunchContainer) -> Iterator[str]:

@@ -100,7 +100,7 @@ def built_profiles(
         source, recipe = sources.get(engine.model_digest), engine.recipe
         if source is None or recipe.strategy != "tensorrt":
             continue
-        alike = (one for one in (*known, *found) if one.build and one.source == source)
+        alike = (one for one in (*known, *found) if one.has_engine and one.source == source)
         if not any(stands_for(recipe, one) for one in alike):
             found.append(
                 Profile(
@@ -154,11 +154,11 @@ def check_usable(
     raise MismatchError(
         f"the engine {engine.key[:12]} is not for this: {found[0].words}",
         cause=f"it was built by {engine.recipe.builder} on {engine.created[:10]}{more}",
-        hint=_command(needed, model),
+        hint=build_command(needed, model),
     )
 
 
-def _command(needed: EngineRecipe, model: str) -> str:
+def build_command(needed: EngineRecipe, model: str) -> str:
     """The command that builds what is needed; `needed` has those limits alone that were asked for.
 
     Texts are not in a recipe, only their digest.

@@ -39,6 +39,8 @@ class Artifact(Value):
     besides files: directories with nothing in them. A Triton model without files of its own, an
     ensemble, is such a one: every model has a directory of a version.
     https://docs.nvidia.com/deeplearning/triton-inference-server/archives/triton-inference-server-2310/user-guide/docs/user_guide/model_repository.html
+    `tags` are what a NIM manifest says of the profile that takes them, `beside` the references of
+    what it takes from elsewhere.
     """
 
     schema_version: int = 1
@@ -47,6 +49,8 @@ class Artifact(Value):
     files: tuple[File, ...]
     archives: tuple[File, ...] = ()
     directories: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
+    beside: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str | None:
@@ -86,9 +90,13 @@ def carry_digests(resolved: Artifact, pinned: Artifact | None) -> Artifact:
     """Take over from an earlier fetch what the registry does not tell, where nothing changed."""
     before = (*pinned.files, *pinned.archives) if pinned else ()
     known = {file.path: file for file in before}
-    return msgspec.structs.replace(
+    carried = msgspec.structs.replace(
         resolved, files=tuple(_carried(file, known.get(file.path)) for file in resolved.files)
     )
+    if pinned is None or resolved.tags or resolved.revision != pinned.revision:
+        return carried
+    # They are of the manifest that it was pulled by, which no registry knows.
+    return msgspec.structs.replace(carried, tags=pinned.tags, beside=pinned.beside)
 
 
 def _carried(file: File, before: File | None) -> File:

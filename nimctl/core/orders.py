@@ -12,6 +12,7 @@ from nimctl.core.fit.groups import short_name
 from nimctl.core.fit.precision import preference
 from nimctl.core.memory import Grade
 from nimctl.core.profile import Candidate, Fit
+from nimctl.core.trtllm.prebuilt import is_prebuilt
 
 _LAST = 99
 
@@ -167,8 +168,9 @@ def _has_engine(one: Candidate) -> bool:
 
 
 def _not_stored(one: Candidate) -> bool:
-    """Whether its engine is still to be made; for llama.cpp, which is fetched, any of its files."""
-    return not (one.cached if one.profile.backend == "llama_cpp" else _has_engine(one))
+    """Whether its engine is still to be made; of what is fetched, any of its files."""
+    as_they_come = one.profile.backend == "llama_cpp" or is_prebuilt(one.profile)
+    return not (one.cached if as_they_come else _has_engine(one))
 
 
 def _preference(one: Candidate) -> int:

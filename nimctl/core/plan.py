@@ -5,7 +5,7 @@ from typing import TypeAlias
 import msgspec
 
 from nimctl.core.containers import ContainerSpec
-from nimctl.core.engine import EngineRecipe
+from nimctl.core.engine import Engine, EngineRecipe
 from nimctl.core.facts import Artifact, File
 from nimctl.core.nim_workspace import CachedModel, StoreFile
 from nimctl.core.router import Router
@@ -57,13 +57,32 @@ class Build(Value, tag=True):
 class Attach(Value, tag=True):
     """Link an engine that the store has into a directory of the model store.
 
-    `engine` is its own directory; None while it is not built.
+    `engine` is its own directory; None while it is not built or adopted, which the step before
+    does.
     """
 
     reference: str
     directory: str
     recipe: EngineRecipe
     engine: str | None = None
+
+
+class Adopt(Value, tag=True):
+    """Take an engine that was built elsewhere into the store, from files that were fetched.
+
+    `files` maps paths in the engine to those in the artifact. `key` is None while the artifact's
+    digest is unknown; `sidecar` is the engine's own, else one is written. `directory` is where a
+    server of the model reads, and `links` are the blobs that were there when the plan was made, by
+    path in the artifact.
+    """
+
+    reference: str
+    files: dict[str, str]
+    recipe: EngineRecipe
+    key: str | None
+    sidecar: Engine | None = None
+    directory: str
+    links: dict[str, str] = {}
 
 
 class FillCache(Value, tag=True):
@@ -185,6 +204,7 @@ Step: TypeAlias = (
     | Assemble
     | Build
     | Attach
+    | Adopt
     | FillCache
     | FillStore
     | PullImage

@@ -13,6 +13,7 @@ from nimctl.core.facts import Artifact
 from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
 from nimctl.core.trtllm.families import UNQUANTISED, family_of
+from nimctl.core.trtllm.prebuilt import FoundEngine, profile_of_engine
 
 _GENERATING = ("ForCausalLM", "ForConditionalGeneration")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
@@ -75,6 +76,17 @@ def unlisted_model(ref: ModelRef, artifact: Artifact, checkpoint: Checkpoint) ->
         architecture=checkpoint.architecture,
         profiles=profiles,
         variants=variants,
+    )
+
+
+def model_of_engine(ref: ModelRef, found: FoundEngine) -> Model:
+    """An artifact that holds an engine of TensorRT-LLM: the one profile that this is."""
+    return Model(
+        name=ref.short_name,
+        title=ref.short_name,
+        reference=str(ref),
+        architecture=found.architecture,
+        profiles=(profile_of_engine(found, str(ref)),),
     )
 
 

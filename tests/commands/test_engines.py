@@ -108,8 +108,8 @@ def test_a_directory_is_imported_by_its_reference(
     assert taken.json["engine"]["key"] == key
 
 
-def test_an_engine_that_is_named_as_a_model_is_known(run: Run, tmp_path: Path) -> None:
-    for name in ("engine.json", "config.json", "rank0.engine"):
+def test_a_bundle_for_pytorch_that_is_named_as_a_model_is_known(run: Run, tmp_path: Path) -> None:
+    for name in ("engine.json", "llm-options.yaml"):
         (tmp_path / name).write_text("{}")
     result = run("build-engine", f"file://{tmp_path}")
     assert result.code == 7, result

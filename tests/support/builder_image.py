@@ -152,6 +152,13 @@ model=$1; shift
 tool=trtllm-serve
 . /stand-in/arguments
 [ -f "$model/config.json" ] || refuse "no checkpoint in $model"
+if [ "$backend" = tensorrt ]; then
+  [ -s "$model/rank0.engine" ] || refuse "no engine in $model"
+  [ -f "$tokenizer/tokenizer.json" ] || refuse "no tokenizer in $tokenizer"
+  say "loaded $model/rank0.engine"
+  nc -ll -p "$port" -e /bin/answer &
+  while kill -0 $!; do sleep 0.05; done
+fi
 [ -s "$extra_llm_api_options" ] || refuse "no options in $extra_llm_api_options"
 touch "$model/x" 2>/dev/null && echo "the checkpoint is writable"
 case "$(cat "$model/stand-in.txt" 2>/dev/null)" in

@@ -12,6 +12,7 @@ from nimctl.core.decide.container import (
 )
 from nimctl.core.decide.embedded import plan_embedded
 from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
+from nimctl.core.decide.prebuilt import usable
 from nimctl.core.decide.reach import reachable
 from nimctl.core.decide.replicas import ROUTER_IMAGE
 from nimctl.core.decide.serving import check_fit, server_name
@@ -40,4 +41,5 @@ __all__ = [
     "runs_in_container",
     "server_name",
     "updated_request",
+    "usable",
 ]

@@ -4,6 +4,7 @@ import msgspec
 
 from nimctl.core.checkpoint import CONVERTIBLE
 from nimctl.core.decide.fetch import check_room, prepare
+from nimctl.core.decide.prebuilt import plan_prebuilt
 from nimctl.core.decide.target import Surroundings, Target, directory, recipe_for
 from nimctl.core.decide.trtllm import plan_trtllm
 from nimctl.core.decide.warm_up import warmed
@@ -22,6 +23,14 @@ def plan_build(target: Target, around: Surroundings, options: BuildOptions = NO_
         NimctlError: The build cannot succeed, as the checks before it say.
     """
     profile = target.candidate.profile
+    if target.prebuilt is not None:
+        return plan_prebuilt(target, options, around)
+    if options.built_for is not None:
+        raise UsageError(
+            "--built-for is for engines that were built elsewhere",
+            cause=f"{target.artifact.reference} has none",
+            hint="leave it out",
+        )
     if profile.backend == "tensorrt_llm" and (profile.build or profile.runtime == "pytorch"):
         plan = plan_trtllm(target, options, around)
         return warmed(plan, target, around) if options.warm_up else plan

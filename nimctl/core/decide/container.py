@@ -16,8 +16,9 @@ from nimctl.core.decide.contained import (
     options_text,
     serving,
 )
-from nimctl.core.decide.engine_use import EngineUse, engine_use, ready_use
+from nimctl.core.decide.engine_use import EngineUse, engine_use, prebuilt_use, ready_use
 from nimctl.core.decide.fetch import check_room, prepare
+from nimctl.core.decide.prebuilt import image_of_engine
 from nimctl.core.decide.replicas import Slot, needs_router, router_steps, slots
 from nimctl.core.decide.serving import (
     NO_KEYS,
@@ -140,6 +141,8 @@ def prepared(
 def _use(
     request: ServeRequest, target: Target, around: Surroundings, image: str
 ) -> EngineUse | None:
+    if target.prebuilt is not None:
+        return prebuilt_use(target, around, request.image, request.capacity)
     if has_built_engine(target):
         return engine_use(target, around, image, request.capacity)
     if target.candidate.profile.runtime == "pytorch":
@@ -241,6 +244,8 @@ def image_of(target: Target) -> str:
         UsageError: Neither has one.
     """
     profile = target.candidate.profile
+    if target.prebuilt is not None:
+        return image_of_engine(target.prebuilt)
     own = target.nim.image if target.nim and profile.backend in ("nim", "nemollm") else None
     image = own or BACKENDS[profile.backend].image
     if image is None:

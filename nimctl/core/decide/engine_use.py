@@ -4,6 +4,15 @@ from collections.abc import Iterable
 
 import msgspec
 
+from nimctl.core.decide.prebuilt import (
+    adopted_first,
+    adoption,
+    is_adopted,
+    stored_engine,
+    usable,
+    where,
+    words,
+)
 from nimctl.core.decide.target import Surroundings, Target, directory
 from nimctl.core.decide.trtllm import build_step, checks, draw, strategy_note, usable_engine
 from nimctl.core.engine import Engine, EngineRecipe
@@ -13,6 +22,7 @@ from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Attach, Step
 from nimctl.core.trtllm.limits import LimitsWish
 from nimctl.core.trtllm.machine import BuilderFacts
+from nimctl.core.trtllm.prebuilt import tokenizer_directory
 from nimctl.core.trtllm.quantise import CHECKPOINT
 from nimctl.core.trtllm.releases import is_built_by
 from nimctl.core.trtllm.serve_options import OPTIONS_FILE
@@ -57,24 +67,56 @@ def engine_use(
     laid_out = directory(target, around.layout)
     inside = laid_out / engine_directory(recipe.backend)
     # The image is the server's own, which is brought before anything else.
-    build = () if engine else (build_step(drawing, around),)
+    build = adopted_first(engine, target, around) if engine else (build_step(drawing, around),)
     attach = Attach(
         reference=target.artifact.reference,
         directory=str(laid_out),
         recipe=recipe,
-        engine=str(around.layout.engine(engine.key)) if engine else None,
+        engine=_place(engine, around),
     )
     if engine is None:
         # What stands against the build is said before the first byte.
         checks(drawing, around)
     note = f"profile {target.candidate.profile.name}: " + (
-        f"its engine {engine.key[:12]} is in the store" if engine else strategy_note(drawing)
+        f"its engine {engine.key[:12]} {where(engine, around)}"
+        if engine
+        else strategy_note(drawing, around)
     )
     if recipe.strategy != "pytorch":
         return EngineUse(steps=(*build, attach), note=note, engine=str(inside))
     outputs = [file.path for file in engine.files] if engine else drawing.design.job.outputs
     served = checkpoint_use(target, around, recipe, outputs)
     return msgspec.structs.replace(served, steps=(*build, attach), note=note)
+
+
+def prebuilt_use(
+    target: Target, around: Surroundings, image: str | None, capacity: CapacityWish = ANY_CAPACITY
+) -> EngineUse:
+    """How an engine that was built elsewhere is served; `image` is the one that was asked for.
+
+    Raises:
+        NimctlError: It is not for this machine, the image or the capacity; as `usable` says.
+    """
+    limits = LimitsWish(max_seq_len=capacity.max_model_len, max_batch_size=capacity.max_num_seqs)
+    facts = around.building or BuilderFacts()
+    found = usable(target, BuildOptions(image=image, limits=limits), around.host, facts)
+    laid_out = directory(target, around.layout)
+    stored = stored_engine(target, facts)
+    attach = Attach(
+        reference=found.reference,
+        directory=str(laid_out),
+        recipe=found.recipe,
+        engine=str(around.layout.engine(stored.key)) if stored else None,
+    )
+    adopted = () if stored else (adoption(target, found, around),)
+    how = f"the engine {stored.key[:12]} is in the store" if stored else words(found)
+    place = tokenizer_directory(target.tokenizer or target.artifact) or "."
+    return EngineUse(
+        steps=(*adopted, attach),
+        note=f"profile {target.candidate.profile.name}: strategy prebuilt: {how}",
+        engine=str(laid_out / engine_directory(found.recipe.backend)),
+        checkpoint=str(laid_out / place),
+    )
 
 
 def checkpoint_use(
@@ -109,12 +151,19 @@ def ready_use(
         reference=target.artifact.reference,
         directory=str(directory(target, around.layout)),
         recipe=engine.recipe,
-        engine=str(around.layout.engine(engine.key)),
+        engine=_place(engine, around),
     )
-    note = f"profile {target.candidate.profile.name}: what {engine.key[:12]} has is in the store"
+    said = f"what {engine.key[:12]} has {where(engine, around)}"
+    note = f"profile {target.candidate.profile.name}: {said}"
     outputs = [file.path for file in engine.files]
     served = checkpoint_use(target, around, engine.recipe, outputs)
-    return msgspec.structs.replace(served, steps=(attach,), note=note)
+    steps = (*adopted_first(engine, target, around), attach)
+    return msgspec.structs.replace(served, steps=steps, note=note)
+
+
+def _place(engine: Engine | None, around: Surroundings) -> str | None:
+    """The directory of an engine that is in the store already."""
+    return str(around.layout.engine(engine.key)) if engine and is_adopted(engine, around) else None
 
 
 def _suits(engine: Engine, target: Target, image: str, capacity: CapacityWish) -> bool:

@@ -59,12 +59,17 @@ def prepare(target: Target, around: Surroundings) -> Iterator[Step]:
     # Where all is there, the fetch moves nothing and pins what the later steps go by.
     if absent or not around.inventory.pinned:
         yield fetch_step(source, target.artifact, around.inventory)
+    laid_out = target.artifact
+    if target.tokenizer is not None and target.tokenizer.reference != source:
+        # The engine is attached to what has its tokenizer.
+        laid_out = target.tokenizer
+        yield fetch_step(laid_out.reference, laid_out, around.inventory)
     yield Assemble(
-        reference=source,
+        reference=laid_out.reference,
         directory=str(directory(target, around.layout)),
         links={
             file.path: str(around.layout.blob(file.sha256))
-            for file in target.artifact.files
+            for file in laid_out.files
             if file.sha256 in around.inventory.blobs and file.sha256
         },
         directories=target.artifact.directories,

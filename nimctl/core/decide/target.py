@@ -15,6 +15,7 @@ from nimctl.core.plan import Step
 from nimctl.core.profile import Candidate, Profile
 from nimctl.core.refs import ModelRef
 from nimctl.core.trtllm.machine import BuilderFacts
+from nimctl.core.trtllm.prebuilt import FoundEngine
 from nimctl.core.value import Value
 
 
@@ -22,7 +23,8 @@ class Target(Value):
     """A model, the profile chosen for it and the files that this needs.
 
     A profile whose container brings its own files has an artifact without any; `bring` are steps
-    that fill its cache from outside.
+    that fill its cache from outside. `prebuilt` is the engine that the artifact holds, `tokenizer`
+    the artifact with its tokenizer, where it is to be served.
     """
 
     ref: ModelRef
@@ -33,6 +35,8 @@ class Target(Value):
     family: Family = "llm"
     nim: Nim | None = None
     bring: tuple[Step, ...] = ()
+    prebuilt: FoundEngine | None = None
+    tokenizer: Artifact | None = None
 
 
 class Surroundings(Value):

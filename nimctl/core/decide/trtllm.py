@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from nimctl.core.decide.fetch import missing, prepare, size
+from nimctl.core.decide.prebuilt import adopted_first, where
 from nimctl.core.decide.target import Surroundings, Target, directory
 from nimctl.core.engine import Engine, EngineRecipe
 from nimctl.core.engine_check import check_usable, obstacles
@@ -16,6 +17,7 @@ from nimctl.core.profile import Candidate, Profile
 from nimctl.core.trtllm.design import Design, Workshop, design
 from nimctl.core.trtllm.families import UNQUANTISED
 from nimctl.core.trtllm.machine import BuilderFacts, image_to_pull, workshop
+from nimctl.core.trtllm.prebuilt import is_prebuilt
 from nimctl.core.trtllm.preflight import Surveyed, preflight
 from nimctl.core.trtllm.releases import release
 from nimctl.core.trtllm.subject import BuildOptions, Subject, form_of
@@ -51,7 +53,10 @@ def for_engine(
     A checkpoint that comes quantised can be built from too; texts are for those that do not.
     None when there is nothing to build.
     """
-    buildable = [one for one in candidates if _is_buildable(one.profile)]
+    everything = list(candidates)
+    buildable = [one for one in everything if _is_buildable(one.profile)]
+    if ready := _ready(everything, options, has_calibration or bool(options.settings), buildable):
+        return ready
     if options.strategy == "pytorch":
         first = [one for one in buildable if one.profile.runtime == "pytorch"]
     else:
@@ -61,6 +66,25 @@ def for_engine(
         return chosen
     as_engine = msgspec.structs.replace(chosen.profile, runtime=None, build=True)
     return msgspec.structs.replace(chosen, profile=as_engine)
+
+
+def _ready(
+    candidates: Iterable[Candidate],
+    options: BuildOptions,
+    asks_for_build: bool,  # noqa: FBT001 - as computed by the caller
+    buildable: Iterable[Candidate],
+) -> Candidate | None:
+    """A candidate whose files are an engine already, unless a build is meant."""
+    ready = [one for one in candidates if is_prebuilt(one.profile)]
+    if not ready or (asks_for_build and buildable):
+        return None
+    running = next((one for one in ready if one.runs), None)
+    if options.strategy == "prebuilt":
+        cached = any(one.cached for one in buildable)
+        return running or (None if cached else ready[0])
+    if options.strategy is None and running is not None:
+        return running
+    return None if buildable else ready[0]
 
 
 def _is_buildable(profile: Profile) -> bool:
@@ -125,10 +149,11 @@ def plan_trtllm(target: Target, options: BuildOptions, around: Surroundings) -> 
     facts = around.building or BuilderFacts()
     if options.strategy == "prebuilt" and drawing.there is None:
         return _prebuilt(drawing, around, facts.engines)
-    notes = [strategy_note(drawing)]
+    notes = [strategy_note(drawing, around)]
     if drawing.there is None:
         notes += checks(drawing, around)
-    return Plan(steps=(*prepare(target, around), *build_steps(drawing, around)), notes=tuple(notes))
+    had = (*adopted_first(drawing.there, target, around), *build_steps(drawing, around))
+    return Plan(steps=(*prepare(target, around), *had), notes=tuple(notes))
 
 
 def build_steps(drawing: Drawing, around: Surroundings) -> Iterator[Step]:
@@ -205,7 +230,7 @@ def _prebuilt(drawing: Drawing, around: Surroundings, engines: tuple[Engine, ...
         raise NotFoundError(
             f"there is no engine of {drawing.target.model} in the store",
             cause="--strategy prebuilt builds none",
-            hint="nimctl engines import FILE, or leave --strategy out",
+            hint="nimctl pull or nimctl engines import one, or leave --strategy out",
         )
     step = Build(
         reference=artifact.reference,
@@ -215,7 +240,8 @@ def _prebuilt(drawing: Drawing, around: Surroundings, engines: tuple[Engine, ...
         job=msgspec.structs.replace(drawing.design.job, commands=()),
     )
     note = f"strategy prebuilt: the engine {engine.key[:12]} was built {engine.created[:10]}"
-    steps: tuple[Step, ...] = (*prepare(drawing.target, around), step)
+    first = adopted_first(engine, drawing.target, around)
+    steps: tuple[Step, ...] = (*prepare(drawing.target, around), *first, step)
     return Plan(steps=steps, notes=(note,))
 
 
@@ -226,14 +252,16 @@ def _is_of(engine: Engine, artifact: Artifact) -> bool:
     return engine.model_digest == artifact.digest
 
 
-def strategy_note(drawing: Drawing) -> str:
+def strategy_note(drawing: Drawing, around: Surroundings) -> str:
     """By which strategy the engine is had, and why."""
     if drawing.there is not None:
-        return f"strategy prebuilt: the engine {drawing.there.key[:12]} is in the store"
+        return (
+            f"strategy prebuilt: the engine {drawing.there.key[:12]} {where(drawing.there, around)}"
+        )
     choice = drawing.design.choice
     against = f" (no engine: {'; '.join(choice.against)})" if choice.against else ""
-    where = drawing.shop.image or f"{drawing.shop.builder} on this machine"
-    return f"strategy {choice.strategy}: {choice.reason}{against}; built by {where}"
+    builder = drawing.shop.image or f"{drawing.shop.builder} on this machine"
+    return f"strategy {choice.strategy}: {choice.reason}{against}; built by {builder}"
 
 
 def _gpus_of(target: Target) -> tuple[Gpu, ...]:

@@ -54,7 +54,7 @@ def _steps(
     facts, engine = around.building or BuilderFacts(), around.host.container_engine
     if facts.image is None and not pulled and engine:
         yield PullImage(image=image, platform=f"linux/{engine.architecture}")
-    there = any(one.key == build.key for one in facts.engines)
+    there = any(one.key == build.key for one in facts.engines if one.key not in facts.pulled)
     attach = Attach(
         reference=build.reference,
         directory=build.directory,

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
 from nimctl.core.decide.fetch import check_disk, missing, size
 from nimctl.core.decide.target import Surroundings
 from nimctl.core.errors import DiskFullError, NotFoundError, UsageError
@@ -10,6 +12,7 @@ from nimctl.core.names import enumerated
 from nimctl.core.nim_manifest import ManifestProfile
 from nimctl.core.nim_workspace import WorkspaceSource, cached_model, store_files
 from nimctl.core.plan import Fetch, FillCache, FillStore, Plan, Step
+from nimctl.core.trtllm.prebuilt import engine_directories
 from nimctl.core.value import Value
 
 _INSIDE = "/opt/nim/.cache"
@@ -54,6 +57,19 @@ def plan_workspace(
         *_notes(profile, pieces, aims),
     )
     return Plan(steps=(*fetches, *_fills(profile, pieces, aims)), notes=notes)
+
+
+def with_engine_tags(profile: ManifestProfile, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """The pieces, that with an engine told what the manifest says of it: its files do not."""
+    return tuple(_told(profile, piece, pieces) for piece in pieces)
+
+
+def _told(profile: ManifestProfile, piece: Piece, pieces: Iterable[Piece]) -> Piece:
+    if not engine_directories(piece.artifact):
+        return piece
+    others = (one.artifact.reference for one in pieces if one is not piece)
+    artifact = msgspec.structs.replace(piece.artifact, tags=profile.tags, beside=tuple(others))
+    return msgspec.structs.replace(piece, artifact=artifact)
 
 
 def _fetch(artifact: Artifact, around: Surroundings) -> Fetch:

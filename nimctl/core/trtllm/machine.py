@@ -6,6 +6,7 @@ from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundErro
 from nimctl.core.machine import Gpu, Host
 from nimctl.core.trtllm.design import Workshop
 from nimctl.core.trtllm.job import INSIDE
+from nimctl.core.trtllm.prebuilt import FoundEngine
 from nimctl.core.trtllm.releases import (
     BUILDER_IMAGE,
     builder_name,
@@ -32,8 +33,9 @@ class BuilderFacts(Value):
 
     `image` is the builder's, None when the container engine does not have it; then `offer` is what
     its registry has, if that could be asked. `user` is UID:GID that containers run as, `programs`
-    the directory with nimctl's own scripts. `engines` are those in the store that TensorRT-LLM
-    serves. `may_pull` tells whether an image may be brought from its registry.
+    the directory with nimctl's own scripts. `engines` are those on this machine that TensorRT-LLM
+    serves, `pulled` by their key those among them that are not in the store of engines. `may_pull`
+    tells whether an image may be brought from its registry.
     """
 
     image: Image | None = None
@@ -42,6 +44,7 @@ class BuilderFacts(Value):
     user: str = "1000:1000"
     programs: str = ""
     engines: tuple[Engine, ...] = ()
+    pulled: dict[str, FoundEngine] = {}
     may_pull: bool = True
 
 

@@ -106,10 +106,21 @@ def builder_name(image: str) -> str:
 
 def is_built_by(builder: str, image: str) -> bool:
     """Whether an image is what an engine key calls its builder."""
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    if installed_name(tag) == builder:
+        return True  # also what is no release, such as the build in a NIM
     try:
         return builder_name(image) == builder
     except UsageError:
         return False  # a tag that is no version says nothing
+
+
+def release_image(builder: str) -> str | None:
+    """NVIDIA's image of the release that an engine key names; None where it names no release."""
+    version = builder.removeprefix(installed_name(""))
+    if version != builder:
+        return f"{BUILDER_REPOSITORY}:{version}" if _VERSION.fullmatch(version) else None
+    return builder  # it is an image's name itself
 
 
 def installed_name(version: str) -> str:

@@ -36,7 +36,8 @@ class BuildOptions(Value):
     """What was asked of a build; None leaves it to nimctl.
 
     `settings` are flags of the builder's own commands. `warm_up` has what is served without an
-    engine started once.
+    engine started once. `built_for` is the key of the GPU that an engine from elsewhere was built
+    for, where nothing else tells.
     """
 
     strategy: Strategy | None = None
@@ -49,6 +50,7 @@ class BuildOptions(Value):
     calibration: Calibration | None = None
     settings: dict[str, str] = {}
     warm_up: bool = True
+    built_for: str | None = None
 
 
 NO_OPTIONS = BuildOptions()

@@ -1,0 +1,127 @@
+"""Observations: engines of TensorRT-LLM among the files of artifacts, pulled or not."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from nimctl import json_files
+from nimctl.core.decide import Target
+from nimctl.core.engine import SIDECAR, Engine
+from nimctl.core.errors import NimctlError, NotFoundError, VerificationError
+from nimctl.core.facts import Artifact
+from nimctl.core.profile import Profile
+from nimctl.core.refs import ModelRef
+from nimctl.core.trtllm.prebuilt import (
+    FoundEngine,
+    agreed,
+    config_path,
+    engine_directory_in,
+    found_engine,
+    is_prebuilt,
+    tokenizer_directory,
+)
+from nimctl.registry_tools import LOCAL_SCHEMES
+from nimctl.store.engines import check_sidecar
+from nimctl.tools import Tools
+
+# A tokenizer without the weights beside it.
+_SMALL_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+
+
+def engine_in(artifact: Artifact, tools: Tools) -> FoundEngine | None:
+    """The engine that an artifact holds, of which small files are read; None when it holds none.
+
+    Raises:
+        VerificationError: It is not whole, contradicts itself, or its sidecar was altered.
+    """
+    directory = engine_directory_in(artifact)
+    if directory is None:
+        return None
+    config = json_files.read_object(config_path(directory), artifact, tools)
+    data = json_files.read_bytes(f"{directory}{SIDECAR}", artifact, tools)
+    sidecar = _sidecar(data, artifact) if data is not None else None
+    return found_engine(artifact, directory, config, sidecar)
+
+
+def engine_of(profile: Profile, artifact: Artifact, tools: Tools) -> FoundEngine | None:
+    """The engine that a profile's files are; None for a profile that needs a build, or none.
+
+    Raises:
+        VerificationError: They hold none, or another than the profile says.
+    """
+    if not is_prebuilt(profile):
+        return None
+    found = engine_in(artifact, tools)
+    if found is None:
+        raise VerificationError(
+            f"{artifact.reference} has no engine, which the profile {profile.name} says it has",
+            hint="`build: true` in the catalogue's file builds one of a checkpoint",
+        )
+    return agreed(found, profile)
+
+
+def pulled_engines(tools: Tools) -> Iterator[FoundEngine]:
+    """The engines in artifacts that the store has whole; those that are damaged are passed over."""
+    for artifact in tools.artifacts.all():
+        try:
+            if engine_directory_in(artifact) is None or not is_whole(artifact, tools):
+                continue
+            found = engine_in(artifact, tools)
+        except NimctlError:
+            continue  # who asks for this very one is told
+        if found is not None:
+            yield found
+
+
+def with_tokenizer(target: Target, found: FoundEngine, tools: Tools) -> Target:
+    """A target with the artifact that has the tokenizer of its engine.
+
+    That is the engine's own, or that of the model it is of.
+
+    Raises:
+        NotFoundError: Nothing tells which tokenizer it has.
+        NimctlError: The model's registry does not give it.
+    """
+    tokenizer = _tokenizer_for(target.artifact, found, tools)
+    return msgspec.structs.replace(target, tokenizer=tokenizer)
+
+
+def _tokenizer_for(artifact: Artifact, found: FoundEngine, tools: Tools) -> Artifact:
+    if tokenizer_directory(artifact) is not None:
+        return artifact
+    for reference in artifact.beside:
+        pinned = tools.artifacts.pinned(ModelRef.parse(reference))
+        if pinned and tokenizer_directory(pinned) is not None and is_whole(pinned, tools):
+            return pinned
+    if found.sidecar is None:
+        raise NotFoundError(
+            f"the engine in {artifact.reference} has no tokenizer",
+            cause="neither its files nor a sidecar tell of which model it is",
+            hint="put tokenizer.json and tokenizer_config.json beside it",
+        )
+    return _of_model(ModelRef.parse(found.sidecar.reference), tools)
+
+
+def is_whole(artifact: Artifact, tools: Tools) -> bool:
+    """Whether the store has every file of an artifact."""
+    return all(tools.blobs.has(file.sha256 or "") for file in artifact.files)
+
+
+def _of_model(ref: ModelRef, tools: Tools) -> Artifact:
+    pinned = tools.artifacts.pinned(ref)
+    if pinned is not None and is_whole(pinned, tools):
+        return pinned
+    small = ref if ref.scheme in LOCAL_SCHEMES else ref.narrowed(_SMALL_FILES, ())
+    pinned = tools.artifacts.pinned(small)
+    return pinned or tools.registries.find(ref.scheme).resolve(small)
+
+
+def _sidecar(data: bytes, artifact: Artifact) -> Engine:
+    try:
+        engine = msgspec.json.decode(data, type=Engine)
+    except msgspec.DecodeError as error:
+        raise VerificationError(
+            f"the {SIDECAR} of {artifact.reference} is damaged", cause=str(error)
+        ) from error
+    check_sidecar(engine)
+    return engine
