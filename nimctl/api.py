@@ -42,9 +42,8 @@ def plan_pull(request: PullRequest, tools: Tools) -> Plan:
     source = request.ref
     if source.scheme == "catalogue":
         model = tools.catalog.find(source.path)
-        wish = request.wish
-        chosen = survey(model, host, tools, everywhere=wish.narrows).matching(wish)[0]
-        source = _source(chosen.profile)
+        found = survey(model, host, tools, everywhere=request.wish.narrows)
+        source = _source(found.matching(request.wish)[0].profile)
     if request.lock is not None:
         artifact = request.lock.find(source)
     else:
