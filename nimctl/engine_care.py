@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from nimctl import engine_room, publish
+from nimctl import engine_room, publish, stored
 from nimctl.core.engine import SIDECAR, Engine, EngineFile
 from nimctl.core.errors import NotFoundError, UsageError, VerificationError
-from nimctl.core.events import Emit
+from nimctl.core.events import Emit, Noted
 from nimctl.core.facts import File
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import (
@@ -88,23 +88,29 @@ def _from_registry(ref: ModelRef, tools: Tools, emit: Emit) -> tuple[Engine, boo
             cause=f"it has no {SIDECAR}, which says what the engine depends on",
             hint=f"nimctl pull '{ref}' takes it as a model",
         )
-    fetched = tools.transfer.fetch(artifact.files, registry.locate, emit)
-    blobs = {
-        EngineFile(path=one.path, size=one.size, sha256=one.sha256): tools.blobs.path(one.sha256)
-        for one in fetched
-    }
-    taken = tools.engines.take_in(lambda staged: engine_files.link(blobs, staged))
+
+    def wait() -> None:
+        emit(Noted(message=f"{ref} is being fetched by another process; waiting"))
+
+    with tools.artifacts.alone(ref, on_wait=wait):
+        tools.unfinished.want(ref.digest, artifact.files)
+        fetched = tools.transfer.fetch(artifact.files, registry.locate, emit, name=ref.digest)
+        known = [EngineFile(path=one.path, size=one.size, sha256=one.sha256) for one in fetched]
+        blobs = {file: tools.blobs.path(file.sha256) for file in known}
+        taken = tools.engines.take_in(lambda staged: engine_files.link(blobs, staged))
+        tools.unfinished.forget(ref.digest)
     _forget(artifact.files, tools)
     return taken
 
 
 def _forget(files: Iterable[File], tools: Tools) -> None:
     """The engine has them now; as blobs no model refers to them."""
-    used = {file.sha256 for artifact in tools.artifacts.all() for file in artifact.files}
-    for file in files:
-        sha256 = file.sha256
-        if sha256 and sha256 not in used and tools.blobs.has(sha256):
-            tools.blobs.remove(sha256)
+    with tools.unfinished.removing():
+        used = stored.pinned_blobs(tools) | tools.unfinished.needed()
+        for file in files:
+            sha256 = file.sha256
+            if sha256 and sha256 not in used and tools.blobs.has(sha256):
+                tools.blobs.remove(sha256)
 
 
 def build_log(name: str, tools: Tools) -> Path:

@@ -28,6 +28,7 @@ def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         emit(Noted(message=f"{ref} is being fetched by another process; waiting"))
 
     with tools.artifacts.alone(ref, on_wait=wait):
+        tools.unfinished.want(ref.digest, step.artifact.files)
         step = _as_of_now(step, tools.artifacts.pinned(ref), tools)
         files = step.artifact.files
         archives = [file for file in files if file.path in step.unpack]
@@ -38,6 +39,7 @@ def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             artifact = unpacking.settle(artifact)
         findings = _inspect(artifact, tools, emit)
         tools.artifacts.pin(ref, artifact)
+        tools.unfinished.forget(ref.digest)
         tools.transfer.forget(files, step.unpack, name=ref.digest)
     brought = Brought(artifact=artifact, fetched=fetched)
     return msgspec.structs.replace(

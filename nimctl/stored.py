@@ -60,7 +60,9 @@ def remove_model(ref: ModelRef, tools: Tools) -> Removed:
     for engine in report.engines:
         tools.engines.remove(engine.key)
     for artifact in report.artifacts:
-        tools.artifacts.unpin(ModelRef.parse(artifact.reference))
+        source = ModelRef.parse(artifact.reference)
+        tools.artifacts.unpin(source)
+        tools.unfinished.give_up(source.digest)
     return Removed(
         model=str(ref),
         servers=tuple(server.name for server in servers),
@@ -76,16 +78,23 @@ def sha256_of(path: Path) -> str:
 
 
 def _remove_orphans(gone: tuple[Artifact, ...], tools: Tools) -> int:
-    used = {file.sha256 for artifact in tools.artifacts.all() for file in artifact.files}
-    orphans = {
-        file.sha256: file.size or 0
-        for artifact in gone
-        for file in artifact.files
-        if file.sha256 and file.sha256 not in used and tools.blobs.has(file.sha256)
-    }
-    for sha256 in orphans:
-        tools.blobs.remove(sha256)
+    with tools.unfinished.removing():
+        used = pinned_blobs(tools) | tools.unfinished.needed()
+        orphans = {
+            file.sha256: file.size or 0
+            for artifact in gone
+            for file in artifact.files
+            if file.sha256 and file.sha256 not in used and tools.blobs.has(file.sha256)
+        }
+        for sha256 in orphans:
+            tools.blobs.remove(sha256)
     return sum(orphans.values())
+
+
+def pinned_blobs(tools: Tools) -> frozenset[str]:
+    """The sha256 of every file of a stored model."""
+    files = (file for artifact in tools.artifacts.all() for file in artifact.files)
+    return frozenset(file.sha256 for file in files if file.sha256)
 
 
 def artifacts_of(ref: ModelRef, tools: Tools) -> list[Artifact]:

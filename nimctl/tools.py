@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nimctl.store.modelstore import ModelStore
     from nimctl.store.nimcache import NimCache
     from nimctl.store.transfer import Transfer
+    from nimctl.store.unfinished import Unfinished
     from nimctl.store.unpack import Unpacker
 
 
@@ -93,6 +94,13 @@ class Tools:
         from nimctl.store.artifacts import ArtifactStore
 
         return ArtifactStore(self.layout)
+
+    @cached_property
+    def unfinished(self) -> "Unfinished":
+        """What fetches need that have not ended."""
+        from nimctl.store.unfinished import Unfinished
+
+        return Unfinished(self.layout)
 
     @cached_property
     def engines(self) -> "EngineStore":

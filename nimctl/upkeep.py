@@ -47,35 +47,45 @@ def repair(report: VerifyReport, tools: Tools, emit: Emit) -> None:
 
 
 def prune(tools: Tools, *, unfinished: bool, kernels: bool, remove: bool) -> PruneReport:
-    """Find blobs that no model refers to.
+    """Find blobs that no model refers to, nor a download that may go on.
 
-    With `unfinished` also the parts of downloads, with `kernels` what servers compiled that are
-    gone. `remove` tells whether they go, or are only counted.
+    With `unfinished` also what is there of downloads that no process is at, with `kernels` what
+    servers compiled that are gone. `remove` tells whether they go, or are only counted.
 
     Raises:
         ContainerEngineError: The engine does not tell which servers there are.
     """
-    used = {file.sha256 for artifact in tools.artifacts.all() for file in artifact.files}
-    blobs = [sha256 for sha256 in tools.blobs if sha256 not in used]
-    partials = sorted(tools.layout.partial("x").parent.glob("*")) if unfinished else []
-    idle = _idle_kernels(tools) if kernels else []
-    others = (*partials, *idle)
-    freed = sum(tools.blobs.path(sha256).stat().st_size for sha256 in blobs)
-    freed += sum(_disk_usage(inside) for path in others for inside in (path, *path.rglob("*")))
-    if remove:
-        for sha256 in blobs:
+    with tools.unfinished.removing():
+        needed = tools.unfinished.needed(running=unfinished)
+        used = stored.pinned_blobs(tools) | needed
+        blobs = [sha256 for sha256 in tools.blobs if sha256 not in used]
+        freed = sum(tools.blobs.path(sha256).stat().st_size for sha256 in blobs)
+        for sha256 in blobs if remove else ():
             tools.blobs.remove(sha256)
-        for path in others:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        gone = []
+        for leftover in tools.unfinished.abandoned() if unfinished else ():
+            freed += _clear(leftover.paths, remove=remove)
+            gone += [] if leftover.is_fetch else [leftover.name]
+    idle = _idle_kernels(tools) if kernels else []
+    freed += _clear(idle, remove=remove)
     return PruneReport(
         blobs=tuple(blobs),
-        unfinished=tuple(sorted({path.name.partition(".")[0] for path in partials})),
+        unfinished=tuple(gone),
         kernels=tuple(map(str, idle)),
         bytes_freed=freed,
     )
+
+
+def _clear(paths: Iterable[Path], *, remove: bool) -> int:
+    """Remove files and directories, or only count the bytes that they take."""
+    taken = 0
+    for path in paths:
+        taken += sum(_disk_usage(inside) for inside in (path, *path.rglob("*")))
+        if remove and path.is_dir():
+            shutil.rmtree(path)
+        elif remove:
+            path.unlink(missing_ok=True)
+    return taken
 
 
 def _idle_kernels(tools: Tools) -> list[Path]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     "prune",
     help="""Remove files that no stored model needs.
 
-Unfinished downloads stay, so that they can go on, unless --unfinished is given, and what servers
-compiled for their next start, unless --kernels is.""",
+Unfinished downloads stay, with the files that they have, so that they can go on, unless
+--unfinished is given; those that are under way stay in any case. So does what servers compiled for
+their next start, unless --kernels is given.""",
 )
 @click.option("--unfinished", is_flag=True, help="Also the parts of unfinished downloads.")
 @click.option("--kernels", is_flag=True, help="Also what servers compiled that are gone.")

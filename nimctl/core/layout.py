@@ -35,7 +35,7 @@ class Layout(Value):
         return self.root / "blobs" / "crc32" / sha256[:2] / f"{sha256}.json"
 
     def partial(self, transfer: str) -> Path:
-        """A file of an unfinished transfer: ID.part, ID.state; or a directory of its own."""
+        """A file of an unfinished transfer: ID.part, ID.state, or what it is for: FETCH.wanted."""
         return Path(f"{self.home}/blobs/partial/{transfer}")
 
     def artifact(self, ref: ModelRef) -> Path:

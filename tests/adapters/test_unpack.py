@@ -21,6 +21,7 @@ from nimctl.core.ports import Fetched, Location
 from nimctl.store.extract import Kind
 from nimctl.store.transfer import Transfer
 from nimctl.store.transfer.state import transfer_id
+from nimctl.store.unfinished import Unfinished
 from nimctl.store.unpack import Unpacking
 
 MODEL = {
@@ -430,6 +431,25 @@ def test_two_archives_in_one_fetch(server: FileServer, store: Store) -> None:
     artifact = unpacking.settle(Artifact(reference="https://x/m", files=(first, second)))
 
     assert {file.path for file in artifact.files} == {*MODEL, *TINY}
+
+
+def test_what_was_unpacked_is_needed_until_all_archives_are(
+    server: FileServer, store: Store
+) -> None:
+    other = zip_of(TINY)
+    first = ranged(server.put("file", Served(DATA)), DATA)
+    second = digested("n.zip", server.put("other", Served(other)), other)
+    needed: list[frozenset[str]] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Finished):
+            needed.append(Unfinished(store.layout).needed())
+
+    follow = Unpacking([first, second], store.layout).followers
+    store.fetch(first, second, follow=follow, emit=watch)
+
+    assert needed[-1] == {sha256_of(one) for one in (*MODEL.values(), *TINY.values())}
+    assert Unfinished(store.layout).needed() == set()
 
 
 def interrupting(at: int) -> Emit:

@@ -1,7 +1,7 @@
 """The thread that writes to the disk what must not be lost: states, and final names."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from nimctl.store.blobs import BlobStore
 from nimctl.store.transfer.download import Download
@@ -56,7 +56,7 @@ class Keeper:
         self._queue.settle(verified)
 
     def _note(self, verified: Sequence[tuple[Download, str]]) -> None:
-        self._receipts.add((one.id, sha256) for one, sha256 in verified if one.needs_receipt)
+        self._receipts.add(line for one, sha256 in verified for line in _receipts(one, sha256))
         for download, sha256 in verified:
             if not download.following and len(download.ledger.ranges) > 1:
                 keep_checksums(self._blobs.layout, sha256, download.state())
@@ -66,3 +66,11 @@ class Keeper:
         if done_bytes != self._saved.get(download.id, 0):
             download.save(durably=True)
             self._saved[download.id] = done_bytes
+
+
+def _receipts(download: Download, sha256: str) -> Iterator[tuple[str, str]]:
+    """What nothing else tells of a file: what it became, and what was made of it."""
+    if download.following:
+        yield from ((made, made) for _, made in download.staged(sha256))
+    elif download.file.sha256 is None:
+        yield download.id if download.needs_receipt else sha256, sha256

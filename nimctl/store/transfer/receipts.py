@@ -13,7 +13,8 @@ class Receipts:
     """The sha256 under which files of one fetch lie in the store, by transfer id.
 
     Only files need them whose sha256 is not known beforehand: after a kill nothing else would tell
-    that the store has them. A line is appended for each, many at a time.
+    that the store has them. What has no id to be found by has its sha256 in place of it. A line is
+    appended for each, many at a time.
     """
 
     def __init__(self, path: Path) -> None:

@@ -45,6 +45,10 @@ def may_be_complete(file: File, part_bytes: int) -> bool:
     return bool(file.digests) and 0 < part_bytes == file.size
 
 
+# What is followed is kept apart: it never becomes a blob itself.
+FOLLOWED = "-followed"
+
+
 def needs_receipt(file: File) -> bool:
     """Whether only a note can tell that the store has this file."""
     return file.sha256 is None and bool(file.digests or file.etag)
@@ -53,10 +57,9 @@ def needs_receipt(file: File) -> bool:
 def transfer_id(file: File, *, is_followed: bool = False) -> str:
     """The name of a transfer: the sha256 of its result, or else made of what is known beforehand.
 
-    Mirrors and changing URLs share what was begun if the content is known to be the same. What is
-    followed is kept apart: it never becomes a blob itself.
+    Mirrors and changing URLs share what was begun if the content is known to be the same.
     """
-    return _content_id(file) + ("-followed" if is_followed else "")
+    return _content_id(file) + (FOLLOWED if is_followed else "")
 
 
 def _content_id(file: File) -> str:
