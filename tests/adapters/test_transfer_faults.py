@@ -296,7 +296,20 @@ def test_content_that_was_recoded_on_the_way_is_refused(server: FileServer, stor
         store.fetch(digested("file", url, SMALL))
 
     assert "gzip" in (caught.value.cause or "")
-    assert server.requests[0].headers["accept-encoding"] == "identity"
+    assert [one.headers["accept-encoding"] for one in server.requests] == ["identity"]
+
+
+@pytest.mark.parametrize(
+    ("name", "coding"), [("m.tar.gz", "x-gzip"), ("M.TGZ", "gzip"), ("m.tar.zst", "zstd")]
+)
+def test_a_coding_that_only_says_what_the_file_is_does_not_matter(
+    server: FileServer, store: Store, name: str, coding: str
+) -> None:
+    url = server.put(name, Served(DATA, encoding=coding))
+    [fetched] = store.fetch(digested(name, url, DATA))
+    assert store.read(fetched) == DATA
+    with pytest.raises(NetworkError, match="does not come as it is"):
+        store.fetch(digested(f"{name}.json", url, SMALL))
 
 
 NEW = some_bytes(len(DATA), seed=1)

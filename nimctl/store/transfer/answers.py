@@ -9,6 +9,8 @@ from typing import TypeAlias
 from nimctl.core.http import retry_after_s
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)", re.IGNORECASE)
+_GZIP = (".gz", ".tgz")
+_OWN_CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "zstd": (".zst", ".tzst")}
 _BUSY = frozenset(
     {408, 421, 425, 429, 500, 502, 503, 504, 507, 508, 509, 520, 521, 522, 523, 524, 529}
 )
@@ -92,7 +94,24 @@ class Beyond:
     cause: str
 
 
-Answer: TypeAlias = Body | Moved | Busy | Expired | Refused | Unranged | Beyond
+@dataclass(frozen=True, slots=True)
+class Recoded:
+    """The content comes in a `coding` that was not asked for; without that, it would be `bare`."""
+
+    coding: str
+    bare: Body | Unranged
+
+    def names_file_itself(self, path: str) -> bool:
+        """Whether the coding only says what the file is anyway.
+
+        Servers that go by names, and object stores by what was uploaded, call m.tar.gz a tar in
+        gzip: the bytes are the file's, as https://httpd.apache.org/docs/2.4/mod/mod_mime.html and
+        its `AddEncoding x-gzip .gz` have it.
+        """
+        return path.lower().endswith(_OWN_CODINGS.get(self.coding, ()))
+
+
+Answer: TypeAlias = Body | Moved | Busy | Expired | Refused | Unranged | Beyond | Recoded
 
 
 def read_answer(ask: Ask, status: int, headers: Mapping[str, str], now: datetime) -> Answer:
@@ -114,19 +133,17 @@ def read_answer(ask: Ask, status: int, headers: Mapping[str, str], now: datetime
     return answer
 
 
-def _unless_recoded(headers: Mapping[str, str], answer: Answer) -> Answer:
+def _unless_recoded(headers: Mapping[str, str], answer: Body | Unranged) -> Answer:
     coding = headers.get("content-encoding", "identity").strip().lower()
-    if coding in ("", "identity"):
-        return answer
-    return Busy(f"the content came encoded as {coding}, which was not asked for")
+    return answer if coding in ("", "identity") else Recoded(coding, answer)
 
 
-def _read_whole(headers: Mapping[str, str]) -> Answer:
+def _read_whole(headers: Mapping[str, str]) -> Body:
     total = _number(headers.get("content-length"))
     return Body(0, total, _validator(headers), is_range=False)
 
 
-def _read_partial(ask: Ask, headers: Mapping[str, str]) -> Answer:
+def _read_partial(ask: Ask, headers: Mapping[str, str]) -> Body | Unranged:
     value = headers.get("content-range", "")
     match = _CONTENT_RANGE.fullmatch(value.strip())
     if match is None:

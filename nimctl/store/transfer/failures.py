@@ -45,6 +45,15 @@ def refused(path: str, url: str, status: int) -> NimctlError:
             )
 
 
+def recoded(path: str, url: str, coding: str) -> NetworkError:
+    """Say that a server sends something else than the file's own bytes."""
+    return NetworkError(
+        f"{path} does not come as it is",
+        cause=f"{url} sends it encoded as {coding}, which was not asked for",
+        hint="have the server, or the proxy on the way, send it without Content-Encoding",
+    )
+
+
 def exhausted(path: str, url: str, cause: str) -> NetworkError:
     """Say that patience has run out."""
     return NetworkError(f"{path}: the download from {url} does not go on", cause=cause, hint=AGAIN)

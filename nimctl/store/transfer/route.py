@@ -6,9 +6,19 @@ from collections.abc import Callable
 from nimctl.core.facts import File
 from nimctl.core.http import redacted
 from nimctl.core.ports import Location
-from nimctl.store.transfer.answers import Ask, Beyond, Body, Busy, Expired, Moved, Refused, Unranged
+from nimctl.store.transfer.answers import (
+    Ask,
+    Beyond,
+    Body,
+    Busy,
+    Expired,
+    Moved,
+    Recoded,
+    Refused,
+    Unranged,
+)
 from nimctl.store.transfer.client import Client, Content
-from nimctl.store.transfer.failures import TemporaryError, refused
+from nimctl.store.transfer.failures import TemporaryError, recoded, refused
 
 _MOST_RELOCATIONS = 2
 
@@ -70,6 +80,8 @@ class Route:
             location, redirected_to = self.location, self._redirected
             tried = redirected_to or location.url
             url, response, answer = client.get(location, tried, ask)
+            if isinstance(answer, Recoded) and answer.names_file_itself(self._file.path):
+                answer = answer.bare
             if isinstance(answer, Body | Unranged | Beyond):
                 self._remember(location, url)
                 return response, answer
@@ -77,6 +89,8 @@ class Route:
             match answer:
                 case Busy(cause, after_s):
                     raise TemporaryError(cause, after_s=after_s)
+                case Recoded(coding):
+                    raise recoded(self._file.path, redacted(url), coding)
                 case Refused(status):
                     raise refused(self._file.path, redacted(url), status)
                 case Expired(status):
