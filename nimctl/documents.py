@@ -2,15 +2,34 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from nimctl.core.errors import VerificationError
+from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.value import Value
 
 Document = TypeVar("Document", bound=Value)
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file that a user has named, to read it.
+
+    A pipe that has a name is refused: nobody may ever write to it. `<(...)` of a shell has none.
+
+    Raises:
+        UsageError: It is a named pipe.
+        OSError: It cannot be opened.
+    """
+    resolved = Path(os.path.realpath(path))
+    is_descriptor = resolved.is_relative_to("/dev/fd")
+    if not is_descriptor and resolved.exists() and stat.S_ISFIFO(resolved.stat().st_mode):
+        raise UsageError(
+            f"{path} is a named pipe, to which nobody may ever write", hint="name a file"
+        )
+    return path.open("rb")
 
 
 def read(path: Path, kind: type[Document]) -> Document | None:
@@ -18,9 +37,11 @@ def read(path: Path, kind: type[Document]) -> Document | None:
 
     Raises:
         VerificationError: It is there and is not a `kind`.
+        UsageError: It is a named pipe.
     """
     try:
-        data = path.read_bytes()
+        with opened(path) as file:
+            data = file.read()
     except FileNotFoundError:
         return None
     try:
@@ -37,7 +58,7 @@ def write(path: Path, document: Value) -> None:
     staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with staged.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(document), indent=2))
+            file.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         staged.replace(path)

@@ -2,18 +2,15 @@
 
 from datetime import UTC, datetime
 
+from nimctl.core.sizes import in_words
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _ROUND_FROM = 10
 
 
 def size(count: int | None) -> str:
     """Bytes in the largest binary unit that leaves one digit, with one decimal."""
-    if count is None:
-        return "unknown"
-    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if count >= 1 << scale:
-            return f"{count / (1 << scale):.1f} {unit}"
-    return f"{count} B"
+    return "unknown" if count is None else in_words(count)
 
 
 def about(count: int) -> str:

@@ -176,7 +176,18 @@ def from_os_error(error: OSError) -> NimctlError | None:
                 f"the disk is full{where}",
                 hint="free some space and run the command again; it goes on where it stopped",
             )
-        case errno.EACCES | errno.EPERM | errno.EROFS:
+        case errno.EROFS:
+            return UsageError(
+                f"nothing can be written{where}",
+                cause="the file system is read-only",
+                hint="set NIMCTL_HOME to a directory on another",
+            )
+        case errno.ENOTDIR:
+            return UsageError(
+                f"a file lies where a directory belongs{where}",
+                hint="check that NIMCTL_HOME and what you named are directories",
+            )
+        case errno.EACCES | errno.EPERM:
             return UsageError(
                 f"permission denied{where}",
                 cause=error.strerror,

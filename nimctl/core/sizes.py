@@ -13,3 +13,11 @@ def parse_size(text: str) -> int | None:
         return None
     scale: int = 1024 ** _UNITS.index(match[2].lower() or " ")
     return round(float(match[1]) * scale)
+
+
+def in_words(count: int) -> str:
+    """Bytes in the largest binary unit that leaves one digit, with one decimal."""
+    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << scale:
+            return f"{count / (1 << scale):.1f} {unit}"
+    return f"{count} B"

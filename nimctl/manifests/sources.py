@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from nimctl import documents
 from nimctl.core.containers import Image
 from nimctl.core.errors import NetworkError, NotFoundError, UsageError, VerificationError
 from nimctl.core.nim_manifest import MANIFEST_PATHS, FoundManifest, ManifestSource
@@ -40,7 +41,7 @@ def read_file(source: ManifestSource, stdin: BinaryIO) -> FoundManifest:
         data = _at_most_a_document(stdin)
     else:
         try:
-            with Path(source.place).open("rb") as file:
+            with documents.opened(Path(source.place)) as file:
                 data = _at_most_a_document(file)
         except FileNotFoundError:
             raise NotFoundError(f"there is no file {source.place}") from None

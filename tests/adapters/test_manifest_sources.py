@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,18 @@ def file(place: Path | str) -> ManifestSource:
 
 def endpoint(place: str) -> ManifestSource:
     return ManifestSource(kind="endpoint", place=place)
+
+
+def test_a_named_pipe_is_refused_and_that_of_a_shell_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a named pipe"):
+        read_file(file(tmp_path / "pipe"), NOTHING)
+    reader, writer = os.pipe()
+    os.write(writer, SCHEMA_1.encode())
+    os.close(writer)
+    found = read_file(file(f"/dev/fd/{reader}"), NOTHING)
+    os.close(reader)
+    assert len(found.manifest.profiles) == 2
 
 
 def test_a_file_and_stdin_are_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -158,5 +159,22 @@ def test_quiet_prints_data_only(run: Run) -> None:
 def test_a_full_disk_is_refused_before_the_first_byte(run: Run, small_disk: Path) -> None:
     result = run("pull", "capitals-demo", env={"NIMCTL_HOME": str(small_disk / "home")})
     assert result.code == 12
-    words(result, "MiB", "NIMCTL_HOME")
+    words(result, " needs ", "MiB, and 2.0 MiB are free", "64.0 MiB are left free", "NIMCTL_HOME")
     assert not (small_disk / "home").exists()
+
+
+def test_a_home_that_is_a_file_or_read_only_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("pull", "capitals-demo", env={"NIMCTL_HOME": str(tmp_path / "file")})
+    assert result.code == 2
+    words(result, "a file lies where a directory belongs", str(tmp_path / "file"))
+    home = tmp_path / "home-on-a-disk"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1g", "tmpfs", str(home)]
+    subprocess.run(mount, check=True)
+    try:
+        result = run("pull", "capitals-demo", env={"NIMCTL_HOME": str(home)})
+    finally:
+        subprocess.run(["umount", "--lazy", str(home)], check=True)
+    assert result.code == 2
+    words(result, "nothing can be written", "read-only", "NIMCTL_HOME")

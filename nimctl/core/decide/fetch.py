@@ -10,6 +10,7 @@ from nimctl.core.errors import DiskFullError
 from nimctl.core.facts import Artifact, File, Inventory
 from nimctl.core.plan import Assemble, Fetch, Plan, Step
 from nimctl.core.refs import ModelRef
+from nimctl.core.sizes import in_words
 
 _DISK_RESERVE_BYTES = 64 * 2**20
 
@@ -111,8 +112,9 @@ def check_disk(what: str, need: int, around: Surroundings) -> None:
     free = around.host.disk_free_bytes
     if need and need + _DISK_RESERVE_BYTES > free:
         raise DiskFullError(
-            f"{what}: {need / 2**20:,.0f} MiB are needed, "
-            f"{free / 2**20:,.0f} MiB are free under {around.layout.home}",
+            f"{what} needs {in_words(need)}, and {in_words(free)} are free under "
+            f"{around.layout.home}",
+            cause=f"{in_words(_DISK_RESERVE_BYTES)} are left free, for what else is written",
             hint="free some space, or set NIMCTL_HOME to a larger disk",
         )
 

@@ -12,6 +12,7 @@ from nimctl.core.names import enumerated
 from nimctl.core.nim_manifest import ManifestProfile
 from nimctl.core.nim_workspace import WorkspaceSource, cached_model, store_files
 from nimctl.core.plan import Fetch, FillCache, FillStore, Plan, Step
+from nimctl.core.sizes import in_words
 from nimctl.core.trtllm.prebuilt import engine_directories
 from nimctl.core.value import Value
 
@@ -126,8 +127,8 @@ def _check_aim(aim: Destination, pieces: Iterable[Piece]) -> None:
     need = sum(size(piece.artifact.files) for piece in pieces)
     if not aim.shares_disk and need > aim.free_bytes:
         raise DiskFullError(
-            f"{aim.directory}: {need / 2**20:,.0f} MiB are needed, "
-            f"{aim.free_bytes / 2**20:,.0f} MiB are free",
+            f"what goes to {aim.directory} needs {in_words(need)}, "
+            f"and {in_words(aim.free_bytes)} are free there",
             cause="it lies on another disk than NIMCTL_HOME, so that files are copied",
             hint="free some space, or choose a directory beside NIMCTL_HOME",
         )
