@@ -139,7 +139,8 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     if opening:
         return opening
     around = _with_engines(request, target, around, tools)
-    return decide.plan_container(request, _pinned(request, target, around, tools), around)
+    target = _pinned(request, target, around, host, tools)
+    return decide.plan_container(request, target, around)
 
 
 def _with_engines(
@@ -155,19 +156,22 @@ def _with_engines(
     return _with_builder(around, BuildOptions(image=image, builder="container"), tools)
 
 
-def _pinned(request: ServeRequest, target: Target, around: Surroundings, tools: Tools) -> Target:
-    """A NIM with the profile of its own manifest that suits this machine best."""
+def _pinned(
+    request: ServeRequest, target: Target, around: Surroundings, host: Host, tools: Tools
+) -> Target:
+    """A NIM with the profile of its own manifest that suits these GPUs best."""
     known = around.image is not None or request.manifest is not None
     if target.candidate.profile.backend != "nim" or not known:
         return target
     # What reads manifests is a tenth of what is imported until a server starts.
     from nimctl.nim_serving import pinned_nim  # noqa: PLC0415 - for NIMs alone
 
-    nim = pinned_nim(request, request.image or decide.image_of(target), tools)
+    nim = pinned_nim(request, request.image or decide.image_of(target), host, tools)
     if nim is None:
         return target
-    candidate = msgspec.structs.replace(target.candidate, profile=nim.profile)
-    return msgspec.structs.replace(target, candidate=candidate, bring=nim.files.steps)
+    return msgspec.structs.replace(
+        target, candidate=nim.choice.candidate, why=nim.choice.why, bring=nim.files.steps
+    )
 
 
 def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
@@ -183,17 +187,22 @@ def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
     opening = _opening(request.ref, artifact, tools)
     if opening:
         return opening
-    # The GPUs are those that the replicas have.
     host = tools.with_container_engine(tools.host())
+    place = decide.place_of(replicas[0], host)
     target = _target(
-        request.ref, artifact, host, tools, wish=request.choice, capacity=request.capacity
+        request.ref, artifact, place, tools, wish=request.outer_choice, capacity=request.capacity
     )
     around = msgspec.structs.replace(
         _target_surroundings(target, host, tools),
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
     around = _container_surroundings(request, target, around, tools)
+    opening = decide.plan_image(request, target, around)
+    if opening:
+        return opening
     around = _with_engines(request, target, around, tools)
+    kept = decide.keeping_profile(update, request, replicas[0])
+    target = _pinned(kept, target, around, place, tools)
     return decide.plan_update(update, request, target, around, replicas)
 
 
@@ -297,7 +306,9 @@ def _target(
     if chosen.profile.backend in IN_CONTAINERS and not is_prebuilt(chosen.profile):
         # Before a registry is asked for files that this machine could do nothing with.
         decide.check_fit(chosen, model.name, ref, idle_gpus)
+    choice = found.choice(wish)
     target = _target_of(ref, artifact, model, chosen, tools)
+    target = msgspec.structs.replace(target, why=choice.why if choice else "")
     if target.prebuilt is None:
         return target
     decide.usable(target, NO_OPTIONS, host, builders.engines_here(tools))

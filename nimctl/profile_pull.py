@@ -4,18 +4,22 @@ from pathlib import Path
 
 import msgspec
 
+from nimctl.core.choice import Choice, choose
 from nimctl.core.decide import Surroundings
 from nimctl.core.decide.workspace import Aims, Piece, plan_workspace, with_engine_tags
 from nimctl.core.errors import HardwareError, VerificationError
 from nimctl.core.facts import Artifact, Destination, Inventory, carry_digests
+from nimctl.core.machine import Host
+from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.nim_manifest import ManifestProfile
 from nimctl.core.nim_workspace import WorkspaceSource, pinned_down, sources_of
+from nimctl.core.orders import for_replicas
 from nimctl.core.plan import Plan
 from nimctl.core.requests import ProfilePullRequest
 from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.store.placing import observe
 from nimctl.store.transfer.rehash import digest_of
-from nimctl.survey import Survey, survey_manifest
+from nimctl.survey import survey_manifest
 from nimctl.tools import Tools
 
 
@@ -49,26 +53,41 @@ def chosen_profile(request: ProfilePullRequest, tools: Tools) -> ManifestProfile
     """The profile that is asked for, or the best that runs here.
 
     Raises:
-        NotFoundError: The one that is asked for is not among them.
-        HardwareError: None was asked for, and none runs on this machine.
+        NotFoundError, HardwareError: As `choice_of`.
     """
-    found = survey_manifest(request.manifest, tools.host(), tools)
-    id_ = _chosen(found, request)
+    id_ = choice_of(request, tools.host(), tools).candidate.profile.id
     return next(entry for entry in request.manifest.profiles if entry.id == id_)
 
 
-def _chosen(found: Survey, request: ProfilePullRequest) -> str:
+def choice_of(
+    request: ProfilePullRequest,
+    host: Host,
+    tools: Tools,
+    capacity: CapacityWish = ANY_CAPACITY,
+    *,
+    replicas: bool = False,
+) -> Choice:
+    """The profile that is asked for, or the best that runs on a host; one that is named may not.
+
+    With `replicas` the best is what leaves GPUs for others.
+
+    Raises:
+        NotFoundError: The one that is asked for is not among them.
+        HardwareError: None was asked for, and none runs on the host.
+    """
+    found = survey_manifest(request.manifest, host, tools, capacity)
     wish = found.understood(request.wish)
     if wish.profile:
-        return found.matching(wish)[0].profile.id
-    choice = found.choice(wish)
+        return Choice(found.matching(wish)[0], "it was asked for")
+    order = for_replicas(found.order) if replicas else found.order
+    choice = choose(found.candidates, wish, order)
     if choice is None:
         raise HardwareError(
             "no profile of the manifest runs on this machine",
             cause="; ".join(found.candidates[0].reasons),
             hint="name one with --profile; list-profiles --all shows them, with reasons",
         )
-    return choice.candidate.profile.id
+    return choice
 
 
 def _piece(source: WorkspaceSource, request: ProfilePullRequest, tools: Tools) -> Piece:

@@ -97,6 +97,20 @@ def for_adapters(order: Order) -> Order:
     return Order((*order.rules[:place], *order.rules[place + 1 :]), key)
 
 
+def for_replicas(order: Order) -> Order:
+    """The order where replicas are wanted: of one precision, what needs the fewest GPUs of each.
+
+    A NIM's own order has the profile first that takes all of them.
+    """
+    place = [rule.name for rule in order.rules].index(_TARGET.name)
+
+    def key(one: Candidate) -> tuple[Any, ...]:
+        places = order.key(one)
+        return (*places[:place], one.profile.gpus_needed, *places[place:])
+
+    return Order((*order.rules[:place], _REPLICA, *order.rules[place:]), key)
+
+
 def why_after(loser: Candidate, winner: Candidate, order: Order) -> Lost | None:
     """The rule by which one candidate comes after another; None when none tells them apart."""
     for rule, lost, won in zip(order.rules, order.key(loser), order.key(winner), strict=True):
@@ -197,6 +211,7 @@ _BACKEND = Rule("backend", lambda one: one.profile.backend)
 _PRECISION = Rule("precision", lambda one: one.profile.precision or "unknown")
 _TARGET = Rule("target", lambda one: one.profile.target or "none")
 _PARALLEL = Rule("tensor parallelism", lambda one: f"tp{one.profile.tp}")
+_REPLICA = Rule("GPUs of a replica", lambda one: str(one.profile.gpus_needed))
 _BUILD = Rule("build", _say_build)
 # The last two only make the order total.
 _NAME = Rule("name", lambda one: one.profile.name)

@@ -7,7 +7,8 @@ class ServerReport(Value):
     """A server as `ps` shows it: an embedded one has a `pid`, one in a container `container`.
 
     `state` is `starting`, `ready`, `unresponsive` or `exited`, for containers also `created`,
-    `paused` or `restarting`. `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None
+    `paused` or `restarting`. `reason` is why the profile was chosen, `plan` what was decided beside
+    it. `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None
     when it has exited, `exit_code` then its status. A replica has the name of its router as
     `group`. `gpus` are UUIDs, memory is the machine's, in bytes; requests are those
     that are worked on and those that wait, None where the server does not count them. `argv` starts
@@ -20,6 +21,7 @@ class ServerReport(Value):
     backend: str
     profile: str
     reason: str | None = None
+    plan: str | None = None
     group: str | None = None
     url: str
     state: str

@@ -1,6 +1,6 @@
 """Servers: what is known of a running model, whoever runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -16,10 +16,10 @@ Readiness: TypeAlias = Literal["none", "ready", "token"]
 class Server(Value):
     """A running model: kept as the labels of its container, or in the state of its process.
 
-    `profile` is its name and `reason` why it was chosen. It answers at `url`, is ready when
-    `health_path` gives HTTP 200, and counts requests at `metrics_path`. A replica has the name of
-    its router as `group`. `home` is the nimctl home that it belongs to: one engine may have servers
-    of several.
+    `profile` is its name, `reason` why it was chosen, `plan` what else was decided. It answers at
+    `url`, is ready when `health_path` gives HTTP 200, and counts requests at `metrics_path`. A
+    replica has the name of its router as `group`. `home` is the nimctl home that it belongs to: one
+    engine may have servers of several.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Server(Value):
     backend: str
     url: str
     reason: str = ""
+    plan: str = ""
     health_path: str = "/health"
     metrics_path: str | None = "/metrics"
     api_key_file: str | None = None
@@ -48,6 +49,11 @@ HOME_LABEL = f"{LABEL_PREFIX}home"
 GROUP_LABEL = f"{LABEL_PREFIX}group"
 # What a replica was asked to be, so that it can be replaced by one that is asked for the same.
 REQUEST_LABEL = f"{LABEL_PREFIX}request"
+
+
+def planned(server: Server, notes: Iterable[str]) -> Server:
+    """The server as the notes of its plan tell of it."""
+    return msgspec.structs.replace(server, plan="; ".join(notes))
 
 
 def labels_of(server: Server) -> dict[str, str]:

@@ -314,6 +314,7 @@ class ContainerServers:
             backend=server.backend,
             profile=server.profile,
             reason=server.reason or None,
+            plan=server.plan or None,
             group=server.group,
             url=server.url,
             state=word,

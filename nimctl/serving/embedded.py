@@ -249,6 +249,8 @@ class EmbeddedServers:
             reference=server.reference,
             backend=server.backend,
             profile=server.profile,
+            reason=server.reason or None,
+            plan=server.plan or None,
             group=server.group,
             url=server.url,
             state=word,

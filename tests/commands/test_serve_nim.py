@@ -33,6 +33,27 @@ def test_the_profile_that_the_nim_would_choose_is_brought_and_pinned(
 
 
 @pytest.mark.usefixtures("ngc")
+@pytest.mark.parametrize(
+    ("gpus", "pinned", "device"), [("device=0", ENGINE_ID, 0), ("device=1", VLLM_ID, 1)]
+)
+def test_the_profile_is_for_the_gpu_that_was_asked_for_on_a_mixed_machine(
+    run: Run, file: Path, gpus: str, pinned: str, device: int
+) -> None:
+    mixed = ("--gpu", "a100_sxm_80gb", "--gpu", "h100_sxm", "--gpus", gpus)
+    launch = run(*NIM, "--manifest", file, *mixed, "--json").json["steps"][-2]["container"]
+    assert launch["environment"]["NIM_MODEL_PROFILE"] == pinned
+    assert launch["devices"]["uuids"] == [f"GPU-planned-{device}"]
+
+
+@pytest.mark.usefixtures("ngc")
+def test_one_that_does_not_run_on_the_gpu_is_refused(run: Run, file: Path) -> None:
+    argv = (*NIM, "--manifest", file, "--gpu", "h100_sxm", "--profile", ENGINE_ID)
+    refused = run(*argv)
+    assert refused.code == 7
+    words(refused, "does not run on this machine", "A100")
+
+
+@pytest.mark.usefixtures("ngc")
 def test_one_that_is_named_is_taken_and_one_that_is_not_there_is_told(run: Run, file: Path) -> None:
     argv = (*NIM, "--manifest", file, "--gpu", "a100_sxm_80gb", "--json")
     plan = run(*argv, "--profile", VLLM_ID[:12]).json
@@ -57,6 +78,6 @@ def test_the_cache_that_is_filled_is_the_one_that_is_mounted(
 def test_what_no_gpu_here_could_run_is_refused_before_a_registry_is_asked(
     run: Run, backend: str
 ) -> None:
-    result = run("serve", "llama-3.1-8b-instruct", "--backend", backend)
+    result = run("serve", "llama-3.1-8b-instruct", "--backend", backend, "--port", "auto")
     assert result.code == 7
     words(result, "does not run on this machine", "list-profiles")

@@ -7,10 +7,12 @@ import pytest
 from test_decide import around
 from test_decide_container import GPUS, VLLM, image, kinds, machine, serve, target
 
-from nimctl.core.decide import plan_update, updated_request
+from nimctl.core.containers import Devices
+from nimctl.core.decide import keeping_profile, place_of, plan_update, updated_request
 from nimctl.core.errors import HardwareError, NotFoundError, UsageError
 from nimctl.core.machine import Gpu
 from nimctl.core.plan import LaunchContainer, Plan, Replace, labelled
+from nimctl.core.profile import Wish
 from nimctl.core.requests import UpdateRequest
 from nimctl.core.servers import REQUEST_LABEL, Member, server_of
 
@@ -73,6 +75,45 @@ def test_the_profile_stays_unless_another_is_named() -> None:
     old = members()[0]
     assert updated_request(UpdateRequest(name="m"), old).wish.profile == old.server.profile
     assert updated_request(UpdateRequest(name="m", profile="p"), old).wish.profile == "p"
+
+
+def test_a_nim_keeps_its_profile_and_what_it_was_asked_for() -> None:
+    replica = members(wish=Wish(precision="fp8"))[0]
+    nim = Member(
+        server=msgspec.structs.replace(replica.server, backend="nim", profile="of-the-manifest"),
+        container=msgspec.structs.replace(
+            replica.container, environment={**SECRET, "NIM_MODEL_PROFILE": "3a3a"}
+        ),
+    )
+
+    def wishes(**changes: Any) -> tuple[Wish, Wish]:
+        asked = UpdateRequest(name="m", **changes)
+        request = updated_request(asked, nim)
+        return request.wish, keeping_profile(asked, request, nim).wish
+
+    asked = Wish(precision="fp8", backend="nim")
+    pinned, named = (msgspec.structs.replace(asked, profile=one) for one in ("3a3a", "p"))
+    assert wishes() == (asked, pinned)
+    assert wishes(profile="p") == (named, named)
+    # The next release may have others.
+    assert wishes(image="nim:2") == (asked, asked)
+
+
+def test_replicas_do_not_keep_their_own_gpus_from_being_used() -> None:
+    full = tuple(
+        msgspec.structs.replace(gpu, memory_used_bytes=gpu.memory_total_bytes, memory_free_bytes=0)
+        for gpu in GPUS
+    )
+    first, second = members()
+    for member in (first, second):
+        (gpu,) = place_of(member, machine(gpus=full)).gpus
+        assert member.container.devices == Devices(uuids=(gpu.uuid,))
+        assert gpu.memory_free_bytes == gpu.memory_total_bytes
+    # Without GPUs the machine is what it is.
+    on_cpu = Member(
+        server=first.server, container=msgspec.structs.replace(first.container, devices=None)
+    )
+    assert place_of(on_cpu, machine(gpus=full)).gpus == full
 
 
 def test_what_does_not_go_while_it_serves_is_refused() -> None:

@@ -44,7 +44,7 @@ def sources_of(recording: Path, directory: Path) -> Sources:
     hangs = "hangs" in (document["nvml"], document["nvidia_smi"])
     return Sources(
         root=str(root),
-        search_path=str(_install(recording, directory / "bin")),
+        search_path=str(install_of(recording, directory / "bin")),
         nvml=_nvml_program(recording, document["nvml"]),
         patience_s=SHORT_S if hangs else PATIENT_S,
     )
@@ -52,7 +52,7 @@ def sources_of(recording: Path, directory: Path) -> Sources:
 
 def install(name: str, directory: Path) -> Path:
     """Put the recorded nvidia-smi into a directory, as a program; nothing if there is none."""
-    return _install(DIRECTORY / name, directory)
+    return install_of(DIRECTORY / name, directory)
 
 
 def _read(recording: Path) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def _read(recording: Path) -> dict[str, Any]:
     return document
 
 
-def _install(recording: Path, directory: Path) -> Path:
+def install_of(recording: Path, directory: Path) -> Path:
+    """The same for a recording that lies anywhere."""
     answers = _read(recording)["nvidia_smi"]
     directory.mkdir(parents=True, exist_ok=True)
     if answers is not None:

@@ -15,7 +15,9 @@ import io
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 
 SERVE = r"""#!/bin/sh
 trap 'echo stopping; exit 0' TERM
@@ -78,8 +80,7 @@ def busybox() -> str:
     return found
 
 
-@cache
-def _root(architecture: str) -> bytes:
+def _root(architecture: str, files: Mapping[str, bytes]) -> bytes:
     applets = subprocess.run([busybox(), "--list"], capture_output=True, check=True, text=True)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -99,6 +100,8 @@ def _root(architecture: str) -> bytes:
         add_file(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\nnim:x:1000:1000::/tmp:/bin/sh\n")
         add_file(tar, "opt/nim/etc/real.yaml", MANIFEST)
         add_link(tar, "opt/nim/etc/manifest.yaml", "real.yaml")
+        for path, data in files.items():
+            add_file(tar, path.lstrip("/"), data)
     return buffer.getvalue()
 
 
@@ -109,10 +112,11 @@ def make_image(
     labels: dict[str, str],
     health: str | None = None,
     host: str | None = None,
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """Import an image under this name; it runs `/bin/serve` as user 1000.
 
-    `host` is the engine's, if it is not the usual one.
+    `files` are there as well, by path. `host` is the engine's, if it is not the usual one.
     """
     changes = ['ENTRYPOINT ["/bin/serve"]', "ENV PATH=/bin", "USER 1000", "EXPOSE 8000"]
     changes += [f'LABEL {key}="{value}"' for key, value in labels.items()]
@@ -128,7 +132,7 @@ def make_image(
     for change in changes:
         argv += ["--change", change]
     subprocess.run(
-        [*argv, "-", reference], input=_root(architecture), check=True, capture_output=True
+        [*argv, "-", reference], input=_root(architecture, files), check=True, capture_output=True
     )
 
 

@@ -18,7 +18,7 @@ from nimctl.core.decide.replicas import ROUTER_IMAGE
 from nimctl.core.decide.serving import check_fit, server_name
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
 from nimctl.core.decide.trtllm import divided, for_engine
-from nimctl.core.decide.update import plan_update, updated_request
+from nimctl.core.decide.update import keeping_profile, place_of, plan_update, updated_request
 
 __all__ = [
     "ROUTER_IMAGE",
@@ -29,6 +29,8 @@ __all__ = [
     "fetch_step",
     "for_engine",
     "image_of",
+    "keeping_profile",
+    "place_of",
     "plan_build",
     "plan_container",
     "plan_embedded",

@@ -41,7 +41,7 @@ from nimctl.core.placement import nodes_of
 from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step, Write
 from nimctl.core.requests import IN_CONTAINERS, ServeRequest
 from nimctl.core.router import ROUTER
-from nimctl.core.servers import Server
+from nimctl.core.servers import Server, planned
 from nimctl.core.serving import BACKENDS, container, with_labels
 from nimctl.core.value import Value
 
@@ -78,16 +78,17 @@ def plan_container(request: ServeRequest, target: Target, around: Surroundings) 
     places = slots(request, target, around, name, routed=True)
     # The router has checked keys before a request reaches a replica.
     made = prepared(request, target, around, places, keys=NO_KEYS, group=name)
+    notes = (*made.notes, *key_notes(keys))
     pull, router = router_steps(
         request,
         around,
-        server=_router_server(request, target, around, name, keys),
+        server=planned(_router_server(request, target, around, name, keys), notes),
         replicas=tuple(launch.server for launch in made.launches),
         keys=keys,
     )
     return Plan(
         steps=(*pull, *made.steps, *made.launches, *made.waits, *router),
-        notes=(*made.notes, *key_notes(keys)),
+        notes=notes,
     )
 
 
@@ -122,6 +123,15 @@ def prepared(
     adapters = checked_adapters(target, around, engine=engine_of(target, around, use))
     shared = Shared(image=image, keys=keys, adapters=adapters, group=group, engine=use)
     launches = tuple(_launch(request, target, around, slot, shared) for slot in places)
+    notes = (
+        note or _chosen(target),
+        *_notes(launches, places, around),
+        *key_notes(keys),
+        *adapters.notes,
+    )
+    launches = tuple(
+        msgspec.structs.replace(one, server=planned(one.server, notes)) for one in launches
+    )
     files = tuple(prepare(target, around)) if target.artifact.files else target.bring
     text = options_text(shared)
     options = (Write(path=options_file(slot.name, around), text=text) for slot in places if text)
@@ -129,12 +139,7 @@ def prepared(
         steps=(*pull, *files, *build, *options),
         launches=launches,
         waits=tuple(_await(request, target, launch) for launch in launches),
-        notes=(
-            note or _chosen(target),
-            *_notes(launches, places, around),
-            *key_notes(keys),
-            *adapters.notes,
-        ),
+        notes=notes,
     )
 
 

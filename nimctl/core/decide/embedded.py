@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
 from nimctl.core.decide.adapters import checked_adapters
 from nimctl.core.decide.build import check_runtime, engine_steps
@@ -23,6 +25,7 @@ from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout
 from nimctl.core.memory import decoding_threads, default_capacity
 from nimctl.core.plan import Await, Launch, Plan
 from nimctl.core.requests import ServeRequest
+from nimctl.core.servers import planned
 from nimctl.core.unlisted import gguf_file
 
 
@@ -40,8 +43,9 @@ def plan_embedded(request: ServeRequest, target: Target, around: Surroundings) -
     check_room(target, around)
     engine, note = engine_steps(target, around)
     launch = _launch(request, target, around, name)
-    ready = Await(server=launch.server, timeout_s=deadline_s(request, target))
     notes = (note, *_host_notes(around, launch))
+    launch = msgspec.structs.replace(launch, server=planned(launch.server, notes))
+    ready = Await(server=launch.server, timeout_s=deadline_s(request, target))
     return Plan(steps=(*prepare(target, around), *engine, launch, ready), notes=notes)
 
 

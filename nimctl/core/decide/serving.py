@@ -94,7 +94,7 @@ def describe_server(
         profile=profile.name,
         backend=profile.backend,
         url=url,
-        reason="; ".join(target.candidate.reasons),
+        reason="; ".join(one for one in (target.why, *target.candidate.reasons) if one),
         health_path=health_path,
         metrics_path=metrics_path,
         api_key_file=keys.file,

@@ -20,7 +20,7 @@ from nimctl.core.value import Value
 
 
 class Target(Value):
-    """A model, the profile chosen for it and the files that this needs.
+    """A model, the profile chosen for it, why it was, and the files that this needs.
 
     A profile whose container brings its own files has an artifact without any; `bring` are steps
     that fill its cache from outside. `prebuilt` is the engine that the artifact holds, `tokenizer`
@@ -31,6 +31,7 @@ class Target(Value):
     model: str
     architecture: Architecture | None
     candidate: Candidate
+    why: str = ""
     artifact: Artifact
     family: Family = "llm"
     nim: Nim | None = None

@@ -15,6 +15,7 @@ from nimctl.core.plan import Plan, Replace
 from nimctl.core.profile import Wish
 from nimctl.core.requests import ServeRequest, UpdateRequest
 from nimctl.core.servers import REQUEST_LABEL, Member
+from nimctl.core.serving import PINNED
 
 
 def original_request(replica: Member) -> ServeRequest:
@@ -39,12 +40,10 @@ def original_request(replica: Member) -> ServeRequest:
 def updated_request(update: UpdateRequest, replica: Member) -> ServeRequest:
     """What the replicas are asked to be from now on: the same, with what was changed."""
     old = original_request(replica)
-    profile = update.profile or replica.server.profile
     return msgspec.structs.replace(
         old,
         name=update.name,
-        # The profile that was chosen then stays, whatever would be chosen now.
-        wish=Wish(profile=profile, lora=old.wish.lora),
+        wish=_wish(update, replica, old.wish),
         image=update.image or old.image,
         environment={**old.environment, **update.environment},
         pull=update.pull,
@@ -52,6 +51,42 @@ def updated_request(update: UpdateRequest, replica: Member) -> ServeRequest:
         offline=old.offline or update.offline,
         detach=True,
     )
+
+
+def _wish(update: UpdateRequest, replica: Member, old: Wish) -> Wish:
+    """What is asked for is kept; outside of NIMs, so is what was chosen for it then."""
+    if replica.server.backend == "nim":
+        profile = update.profile or old.profile
+        return msgspec.structs.replace(old, backend="nim", profile=profile)
+    return Wish(profile=update.profile or replica.server.profile, lora=old.lora)
+
+
+def keeping_profile(update: UpdateRequest, request: ServeRequest, replica: Member) -> ServeRequest:
+    """The request, by which a NIM keeps its profile; another image may not have that, and chooses.
+
+    It is no request to be kept: what is asked for then is still what was asked for.
+    """
+    pinned = replica.container.environment.get(PINNED)
+    if replica.server.backend != "nim" or update.image or update.profile or not pinned:
+        return request
+    wish = msgspec.structs.replace(request.wish, profile=pinned)
+    return msgspec.structs.replace(request, wish=wish)
+
+
+def place_of(replica: Member, host: Host) -> Host:
+    """The host with the GPUs of a replica alone, as they are when it has ended."""
+    uuids = _uuids(replica)
+    freed = tuple(
+        msgspec.structs.replace(gpu, memory_used_bytes=0, memory_free_bytes=gpu.memory_total_bytes)
+        for gpu in host.gpus
+        if gpu.uuid in uuids
+    )
+    return msgspec.structs.replace(host, gpus=freed) if freed else host
+
+
+def _uuids(replica: Member) -> tuple[str, ...]:
+    devices = replica.container.devices
+    return devices.uuids if devices else ()
 
 
 def plan_update(
@@ -91,7 +126,7 @@ def plan_update(
 
 def _place(old: Member, host: Host, target: Target) -> Slot:
     by_uuid: Mapping[str, Gpu] = {gpu.uuid: gpu for gpu in host.gpus}
-    uuids = old.container.devices.uuids if old.container.devices else ()
+    uuids = _uuids(old)
     missing = [uuid for uuid in uuids if uuid not in by_uuid]
     if missing:
         raise HardwareError(

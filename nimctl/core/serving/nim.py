@@ -11,6 +11,8 @@ from nimctl.core.serving.backends import BACKENDS
 from nimctl.core.serving.part import Part
 from nimctl.core.serving.serving import ADAPTERS, Serving
 
+# What names the profile that a NIM is to run.
+PINNED = "NIM_MODEL_PROFILE"
 _CACHE = "/opt/nim/.cache"
 # The run line of NVIDIA's documentation.
 _SHM_GIB = 16.0
@@ -48,7 +50,7 @@ def _variables(serving: Serving, cache: str, port: int) -> Iterator[tuple[str, s
     yield ("NIM_SERVER_PORT", str(port))
     yield ("NIM_HTTP_API_PORT", str(port))
     if serving.nim_profile:
-        yield ("NIM_MODEL_PROFILE", serving.nim_profile)
+        yield (PINNED, serving.nim_profile)
     if not serving.downloads:
         yield ("NIM_DISABLE_MODEL_DOWNLOAD", "1")
     yield ("NIM_SERVED_MODEL_NAME", serving.model)
