@@ -10,7 +10,7 @@ from nimctl.core import decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
-from nimctl.core.errors import NotFoundError, UsageError
+from nimctl.core.errors import UsageError
 from nimctl.core.facts import Artifact, Inventory, carry_digests
 from nimctl.core.fit import Judge
 from nimctl.core.machine import Host
@@ -25,11 +25,10 @@ from nimctl.core.requests import (
     ServeRequest,
     UpdateRequest,
 )
-from nimctl.core.router import ROUTER
-from nimctl.core.servers import Member
 from nimctl.core.trtllm.prebuilt import is_prebuilt
 from nimctl.core.trtllm.subject import NO_OPTIONS, BuildOptions
 from nimctl.registry_tools import LOCAL_SCHEMES
+from nimctl.replicas import replicas_of
 from nimctl.serving.adapters import observe_adapter
 from nimctl.serving.health import free_port, free_ports
 from nimctl.survey import survey
@@ -181,7 +180,7 @@ def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
         NotFoundError: There is no server of this name.
         UsageError: It is no router, or does not run.
     """
-    replicas = _replicas(update.name, tools)
+    replicas = replicas_of(update.name, tools)
     request = decide.updated_request(update, replicas[0])
     artifact = _named(request.ref, tools)
     opening = _opening(request.ref, artifact, tools)
@@ -204,28 +203,6 @@ def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
     kept = decide.keeping_profile(update, request, replicas[0])
     target = _pinned(kept, target, around, place, tools)
     return decide.plan_update(update, request, target, around, replicas)
-
-
-def _replicas(name: str, tools: Tools) -> tuple[Member, ...]:
-    server = tools.servers.server(name)
-    if server.backend != ROUTER:
-        whole = server.group
-        raise UsageError(
-            f"{name} is one replica of {whole}" if whole else f"{name} has no router",
-            cause=None if whole else "nobody would answer while it is replaced",
-            hint=f"nimctl update {whole}"
-            if whole
-            else f"nimctl stop {name}, then serve it anew, with --replicas 2 for updates without"
-            " a gap",
-        )
-    if not tools.servers.is_running(name):
-        raise UsageError(f"{name} does not run", hint=f"nimctl restart {name}")
-    members = tools.groups.replicas(name)
-    if not members:
-        raise NotFoundError(
-            f"{name} has no replicas any more", hint=f"nimctl stop {name}, then serve it anew"
-        )
-    return members
 
 
 def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None]:
