@@ -27,6 +27,9 @@ own.""",
 @click.pass_obj
 def command(settings: "Settings", /, reference: str, *, output: "Output") -> None:
     """Ask the registry, compare with the host, print."""
+    import msgspec
+
+    from nimctl.core.errors import NotFoundError
     from nimctl.core.gpus import suits
     from nimctl.core.reports import ListedVersion, VersionList
     from nimctl.tools import Tools
@@ -40,6 +43,10 @@ def command(settings: "Settings", /, reference: str, *, output: "Output") -> Non
             ListedVersion(version=one, fits=suits(one, host))
             for one in tools.registries.ngc().versions(ref)
         )
+    if not versions:
+        whole = msgspec.structs.replace(ref, revision=None)
+        what = f"matches {ref.revision}" if ref.revision else "can be listed"
+        raise NotFoundError(f"no version of {whole} {what}", hint=f"nimctl versions {whole}")
     report = VersionList(reference=str(ref), versions=versions)
     output.data(report, lambda: _lines(report))
 

@@ -98,6 +98,13 @@ def test_a_version_that_is_not_there_names_those_that_are(run: Run) -> None:
     words(result, "1.0.0")
 
 
+@pytest.mark.usefixtures("ngc")
+def test_a_glob_that_matches_no_version_is_told(run: Run) -> None:
+    result = run("versions", "ngc://acme/vision/detector:*b200*")
+    assert result.code == 3
+    words(result, "matches *b200*", "nimctl versions ngc://acme/vision/detector\n")
+
+
 def test_versions_of_another_registry_are_refused(run: Run) -> None:
     result = run("versions", "hf://org/repo")
     assert result.code == 2
