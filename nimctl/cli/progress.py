@@ -89,21 +89,31 @@ class Ndjson(Silence):
 class Lines(Silence):
     """A line when a task ends, and every ten seconds while one runs; small parts say nothing."""
 
-    def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        verbose: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(stream, verbose=verbose)
+        self._clock = clock
         self._tasks: dict[str, Started] = {}
-        self._began: dict[str, float] = {}
-        self._spoke = time.monotonic()
+        self._first: dict[str, tuple[int, float]] = {}
+        self._spoke = self._clock()
 
     def __call__(self, event: Event) -> None:
         """Write a line when there is something to say."""
         match event:
             case Started():
                 self._tasks[event.task] = event
-                self._began[event.task] = time.monotonic()
+                self._first.pop(event.task, None)
                 if self._verbose:
                     self._say(event.title)
-            case Progressed() if time.monotonic() - self._spoke > _LINE_INTERVAL_S:
+            case Progressed() if event.task not in self._first:
+                # What an earlier run left is there at once and says nothing of the rate.
+                self._first[event.task] = event.done, self._clock()
+            case Progressed() if self._clock() - self._spoke > _LINE_INTERVAL_S:
                 self._say(self._so_far(event))
             case Finished():
                 started = self._tasks.pop(event.task, None)
@@ -119,14 +129,15 @@ class Lines(Silence):
 
     def _so_far(self, event: Progressed) -> str:
         started = self._tasks[event.task]
-        rate = event.done / max(time.monotonic() - self._began[event.task], 1e-3)
+        done, began = self._first[event.task]
+        rate = (event.done - done) / max(self._clock() - began, 1e-3)
         text = f"{started.title}: {size(event.done)}"
         if started.total:
             text += f" of {size(started.total)}, {100 * event.done // started.total} %"
         return f"{text}, {size(round(rate))}/s"
 
     def _say(self, line: str) -> None:
-        self._spoke = time.monotonic()
+        self._spoke = self._clock()
         self._stream.write(line + "\n")
         self._stream.flush()
 

@@ -1,8 +1,8 @@
-"""Progress bars on a narrow screen."""
+"""Progress: bars on a narrow screen, lines elsewhere."""
 
 import io
 
-from nimctl.cli.progress import Bars
+from nimctl.cli.progress import Bars, Lines
 from nimctl.core.events import Progressed, Started
 
 
@@ -16,3 +16,13 @@ def test_each_bar_is_one_line_of_eighty_columns_with_whole_figures() -> None:
     assert len(line) <= 80
     assert line.startswith("ngc://nim/meta/")
     assert "1.1/16.0 GiB" in line
+
+
+def test_a_line_every_ten_seconds_tells_the_rate_of_what_comes_now() -> None:
+    now_s, said = 0.0, io.StringIO()
+    with Lines(said, clock=lambda: now_s) as lines:
+        lines(Started(task="w", title="w.gguf", total=40 * 2**20))
+        lines(Progressed(task="w", done=30 * 2**20))  # of an earlier run
+        for now_s in range(1, 12):
+            lines(Progressed(task="w", done=(30 * 2 + now_s) * 2**19))
+    assert said.getvalue() == "w.gguf: 35.5 MiB of 40.0 MiB, 88 %, 512.0 KiB/s\n"
