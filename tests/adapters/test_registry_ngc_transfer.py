@@ -195,6 +195,7 @@ def test_a_version_whose_lists_are_refused_and_that_has_none_of_its_own_is_refus
     with pytest.raises(NetworkError) as caught:
         fetch(encrypted, blobs, PERSONAL)
     assert "Org contex missing" in str(caught.value.cause)
+    assert "1.0.0?file=" in str(caught.value.hint)
 
 
 def test_files_that_are_named_come_though_no_list_has_them(

@@ -27,6 +27,15 @@ def refusal(response: Response, what: Model | Release, *, is_guest: bool) -> Nim
     )
 
 
+def lists_refused(response: Response, release: Release) -> NetworkError:
+    """Say that NGC tells nobody of this account which files a version has."""
+    return NetworkError(
+        f"NGC does not list the files of ngc://{release}, which has no checksums.blake3 either",
+        cause=_said(response) or status_line(response.status),
+        hint=f"name the files: nimctl pull 'ngc://{release}?file=config.json&file=...'",
+    )
+
+
 def _denial(response: Response, what: Model | Release, *, is_guest: bool) -> AuthError | None:
     model = what.model if isinstance(what, Release) else what
     match response.status:

@@ -17,6 +17,7 @@ from nimctl.core.names import checked_digest
 from nimctl.http import Response
 from nimctl.registries.ngc.api import Api
 from nimctl.registries.ngc.endpoints import Release, file_url
+from nimctl.registries.ngc.failures import lists_refused
 from nimctl.registries.ngc.wire import FilesPage, ModelFile, nonsense
 
 # Public organisations such as `nim` may refuse the list to members of others:
@@ -88,6 +89,8 @@ def _from_checksums(
             size=len(answer.body),
             digests=_own_digests(answer),
         )
+    elif not named and refused.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.METHOD_NOT_ALLOWED):
+        raise lists_refused(refused, release)
     elif not named:
         api.accept(refused, release)
     # Whether such a file is there shows when it is fetched.
