@@ -151,8 +151,8 @@ def test_built_for_is_for_engines_from_elsewhere(
 
 @pytest.mark.usefixtures("h100")
 def test_a_gpu_that_nothing_states_is_not_guessed(run: Run, plain: str) -> None:
-    for command in ("build-engine", "serve"):
-        result = run(command, plain, "--gpu", "h100_sxm", "--dry-run")
+    for command in (("build-engine",), ("serve", "--port", "auto")):
+        result = run(*command, plain, "--gpu", "h100_sxm", "--dry-run")
         assert result.code == 2, result
         words(
             result,
@@ -232,7 +232,7 @@ def test_a_server_gets_the_image_of_the_engines_release(run: Run, tmp_path: Path
     files = engine_files(version="1.1.0")
     recipe = {"builder": "tensorrt_llm 1.1.0", "tensorrt_version": "10.13.3"}
     beside = {"engine.json": sidecar_of(files, "hf://acme/tiny", **recipe), **TOKENIZER}
-    plan = run("serve", write(tmp_path / "e", {**files, **beside}), *ON_H100)
+    plan = run("serve", write(tmp_path / "e", {**files, **beside}), "--port", "auto", *ON_H100)
     assert plan.code == 0, plan
     assert steps(plan.json) == [
         *("PullImage", "Fetch", "Assemble", "Adopt", "Attach", "LaunchContainer", "Await"),
@@ -249,10 +249,18 @@ def test_an_engine_of_no_release_has_no_image(run: Run, tmp_path: Path) -> None:
     recipe: dict[str, Any] = {"builder": "tensorrt_llm 0.17.1.dev2025", "tensorrt_version": None}
     beside = {"engine.json": sidecar_of(files, "hf://acme/tiny", **recipe), **TOKENIZER}
     engine = write(tmp_path / "e", {**files, **beside})
-    result = run("serve", engine, "--gpu", "h100_sxm", "--dry-run")
+    result = run("serve", engine, "--port", "auto", "--gpu", "h100_sxm", "--dry-run")
     assert result.code == 2, result
     words(result, "no image is known that serves the engine", "which is no release")
-    own = run("serve", engine, "--image", "registry.local/trtllm:0.17.1.dev2025", *ON_H100)
+    own = run(
+        "serve",
+        engine,
+        "--port",
+        "auto",
+        "--image",
+        "registry.local/trtllm:0.17.1.dev2025",
+        *ON_H100,
+    )
     assert own.code == 0, own
 
 
@@ -260,13 +268,13 @@ def test_an_engine_of_no_release_has_no_image(run: Run, tmp_path: Path) -> None:
 def test_an_engine_without_a_tokenizer_cannot_be_served(run: Run, tmp_path: Path) -> None:
     engine = write(tmp_path / "e", engine_files())
     assert run("build-engine", engine, "--built-for", "h100_sxm").code == 0
-    result = run("serve", engine, "--gpu", "h100_sxm", "--dry-run")
+    result = run("serve", engine, "--port", "auto", "--gpu", "h100_sxm", "--dry-run")
     assert result.code == 3, result
     words(result, "has no tokenizer", "put tokenizer.json")
 
 
 def test_the_script_lays_the_engine_out(run: Run, described: str, tmp_path: Path) -> None:
-    script = run("serve", described, "--gpu", "h100_sxm", "--dry-run").out
+    script = run("serve", described, "--port", "auto", "--gpu", "h100_sxm", "--dry-run").out
     lines = [line for line in script.splitlines() if line.startswith(("test -e", "# take"))]
     assert lines[0] == f"# take over the engine in {described}: its 2 files as they are"
     store = f"{tmp_path}/home/nimctl/model-store/described-"
@@ -344,7 +352,7 @@ def test_the_tokenizer_of_the_model_is_fetched_without_its_weights(
         target = f"oci://{registry.host}/engines/tiny:h100"
         assert run("pull", engine).code == 0
         assert run("push", engine, target).code == 0
-        plan = run("serve", target, *ON_H100)
+        plan = run("serve", target, "--port", "auto", *ON_H100)
     assert plan.code == 0, plan
     fetches = [step for step in plan.json["steps"] if step["type"] == "Fetch"]
     assert [step["reference"].partition("?")[0] for step in fetches] == [target, "hf://acme/tiny"]

@@ -105,11 +105,13 @@ def test_it_is_served_with_the_tokenizer_beside_it(
 ) -> None:
     pull(run, tmp_path)
     ngc.seen.clear()
-    plan = run("serve", model, "--gpu", "h100_sxm", "--offline", "--dry-run", "--json")
+    plan = run(
+        "serve", model, "--port", "auto", "--gpu", "h100_sxm", "--offline", "--dry-run", "--json"
+    )
     # The image of the release, which is not here either.
     assert plan.code == 3, plan
     words(plan, "the image nvcr.io/nvidia/tensorrt-llm/release:1.2.1 is not here")
-    plan = run("serve", model, "--gpu", "h100_sxm", "--dry-run", "--json")
+    plan = run("serve", model, "--port", "auto", "--gpu", "h100_sxm", "--dry-run", "--json")
     assert plan.code == 0, plan
     assert steps(plan.json)[1:5] == ["Fetch", "Assemble", "Adopt", "Attach"]
     assembled = plan.json["steps"][2]
