@@ -8,10 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from nimctl.core.errors import NotFoundError
-from nimctl.core.trtllm.subject import Calibration
+from nimctl.core.trtllm.subject import SAMPLES, Calibration
 
-# So many are measured with; what follows is not read either.
-_SAMPLES = 512
 # https://parquet.apache.org/docs/file-format/
 _PARQUET_MAGIC = b"PAR1"
 
@@ -28,25 +26,30 @@ def read(path: Path) -> Calibration:
             size = file.tell()
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no calibration file {path}") from error
-    flaw = flaw_of(path) if size else None
-    return Calibration(path=str(path.resolve()), sha256=sha256, size=size, flaw=flaw)
+    texts, flaw = inspected(path) if size else (0, None)
+    resolved = str(path.resolve())
+    return Calibration(path=resolved, sha256=sha256, size=size, texts=texts, flaw=flaw)
 
 
-def flaw_of(path: Path) -> str | None:
-    """Why the builder cannot take texts from a file; None when it can, or reads no such file."""
+def inspected(path: Path) -> tuple[int | None, str | None]:
+    """How many texts a file has, up to those that are used, and why the builder cannot read it.
+
+    The texts of a Parquet file are not counted.
+    """
     if path.suffix == ".parquet":
         with path.open("rb") as file:
             found = file.read(len(_PARQUET_MAGIC))
-        return None if found == _PARQUET_MAGIC else "it is no Parquet file"
+        return None, None if found == _PARQUET_MAGIC else "it is no Parquet file"
+    number = 0
     try:
-        for number, row in enumerate(islice(_rows(path), _SAMPLES), 1):
+        for number, row in enumerate(islice(_rows(path), SAMPLES), 1):
             if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-                return f"entry {number} has no text in a field `text`"
+                return None, f"entry {number} has no text in a field `text`"
     except UnicodeDecodeError:
-        return "it is not in UTF-8"
+        return None, "it is not in UTF-8"
     except (ValueError, csv.Error) as error:
-        return f"it is no {path.suffix.removeprefix('.').upper()}: {error}"
-    return None
+        return None, f"it is no {path.suffix.removeprefix('.').upper()}: {error}"
+    return number, None
 
 
 def _rows(path: Path) -> Iterator[object]:

@@ -1,7 +1,7 @@
 """`nimctl build-engine`."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from nimctl.cli.render import Output
     from nimctl.core.machine import Host
     from nimctl.core.profile import Wish
-    from nimctl.core.reports import BuildReport, BuildReports
+    from nimctl.core.reports import BuildReport, BuildReports, FailedBuild
     from nimctl.core.requests import BuildRequest
     from nimctl.core.trtllm.subject import BuildOptions
     from nimctl.settings import Settings
     from nimctl.tools import Tools
+
+Made = TypeVar("Made")
 
 
 @click.command(
@@ -84,7 +86,7 @@ def command(
     )
     with Tools(settings, offline=offline, machine=machine) as tools:
         if profiles and dry_run:
-            _show_all(_for_each(request, profiles), tools, output)
+            _show_all(_for_each(request, profiles), tools, output, keep_going=keep_going)
         elif profiles:
             _build_all(_for_each(request, profiles), tools, output, keep_going=keep_going)
         elif dry_run:
@@ -101,19 +103,59 @@ def _show(request: "BuildRequest", tools: "Tools", output: "Output") -> None:
     show(api.plan_build(request, tools), tools, output)
 
 
-def _show_all(requests: "list[BuildRequest]", tools: "Tools", output: "Output") -> None:
+def _show_all(
+    requests: "list[BuildRequest]", tools: "Tools", output: "Output", *, keep_going: bool
+) -> None:
     from itertools import chain
 
     from nimctl import api
     from nimctl.cli.shell import script
     from nimctl.core.reports import BuildPlans
 
-    plans = tuple(api.plan_build(request, tools) for request in requests)
-    report = BuildPlans(model=str(requests[0].ref), plans=plans)
+    plans, failed = _each(
+        requests, lambda request: api.plan_build(request, tools), output, keep_going=keep_going
+    )
+    report = BuildPlans(model=str(requests[0].ref), plans=tuple(plans), failed=tuple(failed))
     output.data(
         report,
         lambda: chain.from_iterable(script(plan, tools.python, tools.layout) for plan in plans),
     )
+    _refuse(failed, of=len(requests))
+
+
+def _each(
+    requests: "list[BuildRequest]",
+    make: "Callable[[BuildRequest], Made]",
+    output: "Output",
+    *,
+    keep_going: bool,
+) -> "tuple[list[Made], list[FailedBuild]]":
+    """What comes of each request, and of which nothing does."""
+    from nimctl.core.errors import NimctlError
+    from nimctl.core.reports import FailedBuild
+
+    made, failed = [], []
+    for request in requests:
+        try:
+            made.append(make(request))
+        except NimctlError as error:
+            if not keep_going:
+                raise
+            name = request.wish.profile or ""
+            failed.append(FailedBuild(profile=name, error=error.message, cause=error.cause))
+            output.note(f"{name}: {error.message}")
+    return made, failed
+
+
+def _refuse(failed: "list[FailedBuild]", *, of: int) -> None:
+    from nimctl.core.errors import BuildError
+
+    if failed:
+        raise BuildError(
+            f"{len(failed)} of {of} builds failed",
+            cause=", ".join(one.profile for one in failed),
+            hint="build one alone to see all that is known of its failure",
+        )
 
 
 def _for_each(request: "BuildRequest", profiles: str) -> "list[BuildRequest]":
@@ -156,28 +198,14 @@ def _build(request: "BuildRequest", tools: "Tools", output: "Output") -> "BuildR
 def _build_all(
     requests: "list[BuildRequest]", tools: "Tools", output: "Output", *, keep_going: bool
 ) -> None:
-    from nimctl.core.errors import BuildError, NimctlError
-    from nimctl.core.reports import BuildReports, FailedBuild
+    from nimctl.core.reports import BuildReports
 
-    built: list[BuildReport] = []
-    failed: list[FailedBuild] = []
-    for request in requests:
-        try:
-            built.append(_build(request, tools, output))
-        except NimctlError as error:
-            if not keep_going:
-                raise
-            name = request.wish.profile or ""
-            failed.append(FailedBuild(profile=name, error=error.message, cause=error.cause))
-            output.note(f"{name}: {error.message}")
+    built, failed = _each(
+        requests, lambda request: _build(request, tools, output), output, keep_going=keep_going
+    )
     report = BuildReports(model=str(requests[0].ref), builds=tuple(built), failed=tuple(failed))
     output.data(report, lambda: _lines(report))
-    if failed:
-        raise BuildError(
-            f"{len(failed)} of {len(requests)} builds failed",
-            cause=", ".join(one.profile for one in failed),
-            hint="build one alone to see all that is known of its failure",
-        )
+    _refuse(failed, of=len(requests))
 
 
 def _lines(report: "BuildReports") -> Iterator[str]:

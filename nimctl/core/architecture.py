@@ -66,6 +66,15 @@ class Architecture(Value):
     unverified: bool = False
 
 
+def shares_kv_heads(architecture: Architecture, tp: int) -> bool:
+    """Whether `tp` GPUs can split the heads of keys and values evenly, or repeat them.
+
+    TensorRT-LLM converts no checkpoint for other degrees: NVIDIA/TensorRT-LLM,
+    tensorrt_llm/models/convert_utils.py at 03961722.
+    """
+    return architecture.kv_heads % tp == 0 or tp % architecture.kv_heads == 0
+
+
 def decoder_parameters(architecture: Architecture) -> int | None:
     """How many parameters the numbers add up to; None where layers differ from each other.
 

@@ -98,11 +98,15 @@ class BuildReports(Value):
 
 
 class BuildPlans(Value):
-    """What `build-engine --profiles` would do, a plan for each profile."""
+    """What `build-engine --profiles` would do, a plan for each profile.
+
+    `failed` are those that cannot be built, with `--keep-going`.
+    """
 
     schema_version: int = 1
     model: str
     plans: tuple[Plan, ...]
+    failed: tuple[FailedBuild, ...] = ()
 
 
 class ListedEngine(Value):

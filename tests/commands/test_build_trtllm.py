@@ -321,3 +321,37 @@ def test_the_printed_script_is_one_that_a_shell_reads(run: Run, model: str, tmp_
     subprocess.run(["bash", script], check=True)
     (options,) = list(Path(tmp_path).rglob("llm-options.yaml"))
     assert json.loads(options.read_text())["max_batch_size"] == 512
+
+
+def test_a_dry_run_of_several_goes_on_after_one_that_cannot_be(run: Run, model: str) -> None:
+    profiles = "tensorrt_llm-bf16-tp1-pp1,tensorrt_llm-fp8-tp1-pp1"
+    argv = ("build-engine", model, "--profiles", profiles, *H100)
+    stopped = run(*argv)
+    assert stopped.code == 2, stopped
+    assert stopped.out == ""
+    going = run(*argv, "--keep-going")
+    assert going.code == 11, going
+    words(going, "tensorrt_llm-fp8-tp1-pp1: quantising", "1 of 2 builds failed")
+    assert "trtllm-build" in going.out
+    document = run(*argv, "--keep-going", "--json")
+    assert len(document.json["plans"]) == 1
+    assert [one["profile"] for one in document.json["failed"]] == ["tensorrt_llm-fp8-tp1-pp1"]
+
+
+@pytest.mark.parametrize(("texts", "warned"), [(1, True), (511, True), (512, False)])
+def test_few_texts_are_warned_of(
+    run: Run, model: str, tmp_path: Path, *, texts: int, warned: bool
+) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "Paris is the capital of France."}\n' * texts)
+    result = run("build-engine", model, "--precision", "fp8", "--calib", file, *H100)
+    assert result.code == 0, result
+    assert (f"has {texts} texts; 512 are what" in result.out) is warned
+
+
+def test_why_a_precision_is_taken_for_texts_is_said(run: Run, model: str, tmp_path: Path) -> None:
+    texts = add_texts(tmp_path)
+    result = run("build-engine", model, "--calib", texts, *H100)
+    assert result.code == 0, result
+    assert "# precision fp8: it is measured with the texts that are given; on compute" in result.out
+    assert "capability 9.0 the order is fp8, mxfp4, bf16" in result.out

@@ -144,8 +144,13 @@ def runs_on(profile: Profile, capability: Capability) -> bool:
 
 def preference(precision: str | None, capability: Capability) -> int:
     """The rank of a precision on a GPU, 0 for the best."""
-    order = next(order for least, order in _PREFERENCES if capability >= least)
+    order = preferences(capability)
     return order.index(precision) if precision in order else _LAST
+
+
+def preferences(capability: Capability) -> tuple[str, ...]:
+    """The precisions of GPUs with this compute capability, the best first."""
+    return next(order for least, order in _PREFERENCES if capability >= least)
 
 
 def _table(profile: Profile) -> dict[str, Capability] | None:

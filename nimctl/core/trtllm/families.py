@@ -23,7 +23,7 @@ class Family(Value):
 
     `quantises` are the precisions that a checkpoint of the class can be calibrated for,
     `reads_quantised` those that the script takes when the checkpoint comes quantised, `unverified`
-    those among both that no table confirms. `fuses_reduce` tells that the all-reduce can be fused.
+    those among both that no table confirms.
     """
 
     script: str
@@ -32,7 +32,6 @@ class Family(Value):
     reads_quantised: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
     pipeline_parallel: bool = True
-    fuses_reduce: bool = False
 
 
 _LLAMA = "models/core/llama/convert_checkpoint.py"
@@ -46,7 +45,6 @@ FAMILIES = (
         quantises=("fp8", "nvfp4", "int4_awq", "w4a8_awq", "int8_sq"),
         reads_quantised=("fp8", "nvfp4"),
         unverified=("int8_sq",),
-        fuses_reduce=True,
     ),
     Family(
         script=_LLAMA,
@@ -54,7 +52,6 @@ FAMILIES = (
         quantises=("fp8", "nvfp4", "int4_awq"),
         reads_quantised=("fp8", "nvfp4"),
         unverified=("nvfp4",),
-        fuses_reduce=True,
     ),
     Family(
         script=_QWEN,

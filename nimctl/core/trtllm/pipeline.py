@@ -11,15 +11,15 @@ from typing import Literal
 import msgspec
 
 from nimctl.core.trtllm.families import UNQUANTISED, family_of
+from nimctl.core.trtllm.gates import check_flags
 from nimctl.core.trtllm.limits import EngineLimits
 from nimctl.core.trtllm.overrides import applied, check_settings, words
-from nimctl.core.trtllm.subject import BuildOptions, Subject
-from nimctl.core.trtllm.tuning import build_flags, check_flags, kv_cache_of
+from nimctl.core.trtllm.subject import SAMPLES, BuildOptions, Subject
+from nimctl.core.trtllm.tuning import build_flags, kv_cache_of
 from nimctl.core.value import Value
 
 CONVERT, QUANTISE, BUILD = "convert_checkpoint.py", "quantize.py", "trtllm-build"
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
-_CALIBRATION_SAMPLES = 512
 # They change how long it takes, not what comes out.
 _WITHOUT_EFFECT = ("--workers", "--log_level", "--monitor_memory")
 
@@ -145,5 +145,5 @@ def _conversion(subject: Subject, kv_cache: str) -> tuple[str, dict[str, str]]:
         "--qformat": "full_prec" if precision in UNQUANTISED else precision,
         **({"--kv_cache_dtype": kv_cache} if kv_cache != "auto" else {}),
         **ranks,
-        "--calib_size": str(_CALIBRATION_SAMPLES),
+        "--calib_size": str(SAMPLES),
     }

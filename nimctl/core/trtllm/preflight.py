@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from nimctl.core.containers import Image, ImageOffer
 from nimctl.core.errors import DiskFullError, HardwareError, UsageError
+from nimctl.core.fit.precision import preferences
 from nimctl.core.machine import Gpu, Host
 from nimctl.core.memory import GpuShare
 from nimctl.core.memory.gpu import GIB, weights_bytes
@@ -16,7 +17,7 @@ from nimctl.core.trtllm.families import UNQUANTISED
 from nimctl.core.trtllm.machine import check_container_engine
 from nimctl.core.trtllm.pipeline import Command
 from nimctl.core.trtllm.releases import Release
-from nimctl.core.trtllm.subject import BuildOptions, Subject
+from nimctl.core.trtllm.subject import SAMPLES, BuildOptions, Subject
 from nimctl.core.value import Value
 
 _ENGINE_GROWTH = 1.15
@@ -57,6 +58,7 @@ def preflight(
     """
     check_calibration(subject, options, steps)
     return (
+        *_text_notes(subject, options, steps),
         *_image_notes(around),
         *_driver_notes(subject.gpus[0], around),
         *_gpu_notes(subject, steps),
@@ -99,6 +101,26 @@ def check_calibration(subject: Subject, options: BuildOptions, steps: tuple[Comm
             f"{options.calibration.path} is no calibration file",
             cause=options.calibration.flaw,
             hint='one JSON object a line: {"text": "…"}',
+        )
+
+
+def _text_notes(
+    subject: Subject, options: BuildOptions, steps: tuple[Command, ...]
+) -> Iterator[str]:
+    texts = options.calibration.texts if options.calibration else None
+    if not any(step.phase == "quantise" for step in steps) or options.calibration is None:
+        return
+    precision, gpu = subject.profile.precision, subject.gpus[0]
+    if precision not in UNQUANTISED:
+        order = ", ".join(preferences(gpu.capability))
+        yield (
+            f"precision {precision}: it is measured with the texts that are given; on compute"
+            f" capability {gpu.compute_capability} the order is {order}"
+        )
+    if texts is not None and texts < SAMPLES:
+        yield (
+            f"WARNING: {options.calibration.path} has {texts} texts; {SAMPLES} are what"
+            " quantisation measures with, and fewer may cost quality"
         )
 
 

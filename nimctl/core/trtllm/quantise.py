@@ -7,13 +7,12 @@ downloads; ModelOpt itself is in the image (the package `tensorrt-llm` depends o
 
 from nimctl.core.trtllm.job import calibration_name
 from nimctl.core.trtllm.pipeline import Command, Places
-from nimctl.core.trtllm.subject import BuildOptions, KvCache, Subject
+from nimctl.core.trtllm.subject import SAMPLES, BuildOptions, KvCache, Subject
 
 PROGRAM = "quantise_checkpoint.py"
 CHECKPOINT = "checkpoint"
 # Served as they come: 16 bits, and what models are trained in.
 AS_THEY_COME = ("bf16", "fp16", "mxfp4")
-_SAMPLES = 512
 
 
 def is_needed(subject: Subject) -> bool:
@@ -30,7 +29,7 @@ def command(subject: Subject, options: BuildOptions, kv_cache: KvCache, places: 
         *("--calibration", f"{places.calibration}/{calibration_name(calibration)}"),
         *("--format", subject.profile.precision or ""),
         *("--kv-cache", kv_cache),
-        *("--samples", str(_SAMPLES)),
+        *("--samples", str(SAMPLES)),
         *("--output", f"{places.engine}/{CHECKPOINT}"),
     )
     return Command(phase="quantise", argv=argv)

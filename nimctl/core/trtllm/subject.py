@@ -19,16 +19,22 @@ KvCache: TypeAlias = Literal["auto", "fp8", "int8"]
 QUANTISED_MARK = "hf_quant_config.json"
 
 
+# So many texts are measured with: the default of quantize.py, `--calib_size`.
+SAMPLES = 512
+
+
 class Calibration(Value):
     """A local file of texts that quantisation measures activations with.
 
-    `sha256` is part of the engine key: other texts give another engine. `flaw` is why the builder
-    could not read it.
+    `sha256` is part of the engine key: other texts give another engine. `texts` is how many there
+    are, of those that are used, None where they were not counted. `flaw` is why the builder could
+    not read it.
     """
 
     path: str
     sha256: str
     size: int
+    texts: int | None = None
     flaw: str | None = None
 
 
