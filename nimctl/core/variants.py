@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from nimctl.core.architecture import Architecture
+from nimctl.core.architecture import Architecture, shares_kv_heads
 from nimctl.core.catalogue import Model, Nim, Variant
 from nimctl.core.fit.precision import runs_on
 from nimctl.core.gpus import GpuPart, by_key
@@ -86,6 +86,8 @@ def _degrees(
         yield 1, "throughput"
         return
     degrees = [1] if kind.comes_alone else _divisors(architecture)
+    if profile.build:
+        degrees = [tp for tp in degrees if shares_kv_heads(architecture, tp)]
     grades = {tp: _grade(profile, architecture, kind.memory_bytes, tp) for tp in degrees}
     fitting = [tp for tp in degrees if grades[tp] is not Grade.NO_FIT]
     if not fitting:

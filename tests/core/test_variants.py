@@ -84,6 +84,14 @@ def test_tensor_parallelism_divides_the_attention_heads() -> None:
     assert names(generic, architecture=fourteen) == ["vllm-bf16-tp1-pp1", "vllm-bf16-tp2-pp1"]
 
 
+def test_an_engine_is_offered_where_heads_of_keys_can_be_shared() -> None:
+    phi = msgspec.structs.replace(LLAMA_70B, heads=40, kv_heads=10)
+    built = Variant(backend="tensorrt_llm", precisions=("fp8",), source="hf://a/b", build=True)
+    assert not any("-tp4-" in name for name in names(built, "h100_sxm", architecture=phi))
+    served = msgspec.structs.replace(built, build=False)
+    assert any("-tp4-" in name for name in names(served, "h100_sxm", architecture=phi))
+
+
 def test_a_variant_for_lora_doubles_its_profiles() -> None:
     variant = Variant(backend="vllm", precisions=("bf16",), source=HUB, lora=True)
     assert names(variant)[:2] == ["vllm-bf16-tp1-pp1", "vllm-bf16-tp1-pp1-lora"]

@@ -69,7 +69,7 @@ def limits_for(
     )
     for candidate in _smaller(first):
         limits = msgspec.structs.replace(candidate, **wish.asked)
-        need = gpu_memory_need(architecture, share, limits, memory_bytes)
+        need = gpu_memory_need(architecture, share, _with_beams(limits), memory_bytes)
         if need is None or need.grade is not Grade.NO_FIT:
             return limits
     shorter = " or ".join(f"--{name.replace('_', '-')}" for name in wish.asked) or "--max-seq-len"
@@ -78,10 +78,26 @@ def limits_for(
         f"{memory_bytes / _GIB:.1f} GiB",
         cause=f"with tp{share.tp} and pp{share.pp} the weights take "
         f"{need.weights_bytes / _GIB:.1f} GiB of each, a step of {limits.max_num_tokens:,} tokens "
-        f"and {limits.max_batch_size:,} requests {need.compute_bytes / _GIB:.1f} GiB"
+        f"and {limits.max_batch_size:,} requests{_beams(limits)} "
+        f"{need.compute_bytes / _GIB:.1f} GiB"
         if need
         else None,
         hint=f"use more GPUs with --tp, fewer bits with --precision, or a smaller {shorter}",
+    )
+
+
+def _with_beams(limits: EngineLimits) -> Limits:
+    """What memory has to hold: each beam of a request is a sequence of its own in a step.
+
+    The builder counts so too, `max_batch_size * max_beam_width` (NVIDIA/TensorRT-LLM,
+    tensorrt_llm/commands/build.py at 008b2b8d, `--opt_num_tokens`). Keys and values are counted
+    once, as beams share those of their prompt.
+    """
+    beams = limits.max_beam_width
+    return Limits(
+        max_batch_size=limits.max_batch_size * beams,
+        max_num_tokens=limits.max_num_tokens,
+        max_seq_len=limits.max_seq_len,
     )
 
 
@@ -90,6 +106,10 @@ def _smaller(limits: EngineLimits) -> Iterator[EngineLimits]:
     while batch >= _SMALLEST_BATCH:
         yield msgspec.structs.replace(limits, max_batch_size=batch, max_num_tokens=tokens)
         batch, tokens = batch // 2, max(_SMALLEST_TOKENS, tokens // 2)
+
+
+def _beams(limits: EngineLimits) -> str:
+    return f" of {limits.max_beam_width} beams" if limits.max_beam_width > 1 else ""
 
 
 def _check(wish: LimitsWish, context_length: int) -> None:

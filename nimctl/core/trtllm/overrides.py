@@ -16,6 +16,18 @@ _ELSEWHERE = (
     *("--model_cls_file", "--lora_dir", "--visualize_network", "--quant_ckpt_path"),
     "--medusa_model_dir",
 )
+# They describe the checkpoint that the Llama script makes up where it is given none: NVIDIA's
+# TensorRT-LLM, examples/models/core/llama/convert_checkpoint.py at 368f8f2a, `from_cli_args`.
+_MADE_UP = (
+    *("--n_layer", "--n_head", "--n_kv_head", "--n_embd", "--n_positions", "--inter_size"),
+    *("--ffn_dim_multiplier", "--multiple_of", "--vocab_size", "--hidden_act", "--rotary_base"),
+    *("--rms_norm_eps", "--moe_num_experts", "--moe_top_k", "--moe_renorm_mode"),
+)
+# Nothing is done by no worker, and nothing measured with no text.
+_AT_LEAST_ONE = (
+    *("--workers", "--calib_size", "--calib_max_seq_length", "--batch_size"),
+    "--awq_block_size",
+)
 # They leave the weights out.
 _INCOMPLETE = ("--strip_plan", "--save_config_only")
 # nimctl gives these itself: where files lie inside, and what has an option of its own.
@@ -43,6 +55,8 @@ _OWN = {
     **dict.fromkeys(_OF_PRECISION, "use --precision"),
     **dict.fromkeys(("--fp8_kv_cache", "--int8_kv_cache"), "use --kv-cache-dtype"),
     "--cp_size": "an engine has tp times pp ranks: --tp, --pp",
+    **dict.fromkeys(_MADE_UP, "the checkpoint says it"),
+    "--paged_kv_cache": "it is deprecated: --set kv_cache_type=paged",
     **dict.fromkeys(_ELSEWHERE, "it is a file or directory, and builders see the checkpoint only"),
     **dict.fromkeys(_INCOMPLETE, "the engine that it gives cannot be served"),
 }
@@ -104,6 +118,8 @@ def check_settings(settings: Mapping[str, str], tools: Iterable[str]) -> None:
             raise _unknown(flag, names)
         for entry in entries:
             complaint = wrong(entry, value)
+            if complaint is None and flag in _AT_LEAST_ONE and int(value) < 1:
+                complaint = "it takes 1 or more"
             if complaint:
                 raise UsageError(f"{flag}={value} is refused", cause=complaint)
 

@@ -227,12 +227,87 @@ def test_a_setting_is_known_by_its_other_names() -> None:
     assert caught.value.cause == "use --max-seq-len"
 
 
-def test_only_some_families_fuse_the_reduction() -> None:
-    qwen = msgspec.structs.replace(LLAMA, class_name="Qwen2ForCausalLM")
-    one = msgspec.structs.replace(subject("bf16", tp=2), architecture=qwen)
+@pytest.mark.parametrize("name", ["MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM"])
+def test_only_llama_fuses_the_reduction(name: str) -> None:
+    other = msgspec.structs.replace(LLAMA, class_name=name)
+    one = msgspec.structs.replace(subject("bf16", tp=2), architecture=other)
+    assert "--reduce_fusion" not in build_line(one, BuildOptions())
     with pytest.raises(UsageError) as caught:
         design(one, BuildOptions(settings={"--reduce_fusion": "enable"}), SHOP)
-    assert "this is Qwen2ForCausalLM" in (caught.value.cause or "")
+    assert f"this is {name}" in (caught.value.cause or "")
+
+
+@pytest.mark.parametrize(
+    ("precision", "settings", "words"),
+    [
+        ("bf16", {"--gemm_swiglu_plugin": "fp8"}, "is for layers in fp8, this is bf16"),
+        ("nvfp4", {"--low_latency_gemm_swiglu_plugin": "fp8"}, "this is nvfp4"),
+        ("bf16", {"--low_latency_gemm_plugin": "fp8"}, "is for layers in fp8"),
+        ("int4_awq", {"--use_fp8_context_fmha": "enable"}, "fp8, w4a8_awq, nvfp4, this is int4"),
+        ("fp8", {"--gemm_plugin": "nvfp4"}, "multiplies weights in nvfp4, this is fp8"),
+        ("fp8", {"--norm_quant_fusion": "enable"}, "in nvfp4, without --reduce_fusion"),
+        (
+            "fp8",
+            {"--gemm_swiglu_plugin": "fp8", "--use_fused_mlp": "disable"},
+            "needs --use_fused_mlp",
+        ),
+        ("fp8", {"--tokens_per_block": "48"}, "is a power of two, not 48"),
+        ("fp8", {"--tokens_per_block": "0"}, "is a power of two, not 0"),
+        ("fp8", {"--workers": "0"}, "it takes 1 or more"),
+        ("fp8", {"--calib_size": "0"}, "it takes 1 or more"),
+        ("bf16", {"--n_layer": "3"}, "the checkpoint says it"),
+        ("bf16", {"--paged_kv_cache": "foo"}, "--set kv_cache_type=paged"),
+    ],
+)
+def test_what_goes_with_another_precision_only_is_refused(
+    precision: str, settings: dict[str, str], words: str
+) -> None:
+    gpu = "b200" if precision == "nvfp4" else "h100_sxm"
+    options = msgspec.structs.replace(CALIBRATED, settings=settings)
+    with pytest.raises(UsageError) as caught:
+        design(subject(precision, gpu=gpu), options, SHOP)
+    assert words in f"{caught.value.message} {caught.value.cause}"
+
+
+@pytest.mark.parametrize(
+    ("precision", "settings"),
+    [
+        ("fp8", {"--gemm_swiglu_plugin": "fp8", "--low_latency_gemm_plugin": "fp8"}),
+        ("fp8", {"--use_fp8_context_fmha": "enable", "--tokens_per_block": "64"}),
+        ("nvfp4", {"--norm_quant_fusion": "enable"}),
+        ("bf16", {"--gemm_plugin": "bfloat16", "--gemm_swiglu_plugin": "disable"}),
+    ],
+)
+def test_what_goes_with_the_precision_is_taken(precision: str, settings: dict[str, str]) -> None:
+    gpu = "b200" if precision == "nvfp4" else "h100_sxm"
+    line = build_line(
+        subject(precision, gpu=gpu), msgspec.structs.replace(CALIBRATED, settings=settings)
+    )
+    assert all(f"{flag} {value}" in line for flag, value in settings.items())
+
+
+@pytest.mark.parametrize(("kv_heads", "tp"), [(3, 2), (3, 4), (6, 4)])
+def test_heads_of_keys_have_to_divide_or_repeat(kv_heads: int, tp: int) -> None:
+    odd = msgspec.structs.replace(LLAMA, heads=24, kv_heads=kv_heads)
+    one = msgspec.structs.replace(subject("bf16", tp=tp), architecture=odd)
+    with pytest.raises(UsageError, match=f"cannot be divided over {tp} GPUs"):
+        design(one, BuildOptions(), SHOP)
+
+
+@pytest.mark.parametrize(("kv_heads", "tp"), [(1, 4), (2, 4), (4, 2), (8, 8)])
+def test_heads_of_keys_may_divide_or_repeat(kv_heads: int, tp: int) -> None:
+    even = msgspec.structs.replace(LLAMA, heads=32, kv_heads=kv_heads)
+    one = msgspec.structs.replace(subject("bf16", tp=tp), architecture=even)
+    assert design(one, BuildOptions(), SHOP).recipe.tp == tp
+
+
+def test_beams_take_memory_of_their_own() -> None:
+    wish = LimitsWish(max_beam_width=64, max_batch_size=2048)
+    with pytest.raises(HardwareError) as caught:
+        design(subject(), msgspec.structs.replace(CALIBRATED, limits=wish), SHOP)
+    assert "2,048 requests of 64 beams" in (caught.value.cause or "")
+    one = msgspec.structs.replace(CALIBRATED, limits=LimitsWish(max_batch_size=2048))
+    assert design(subject(), one, SHOP).recipe.limits["max_beam_width"] == 1
 
 
 def test_a_b200_has_no_engines_in_int8() -> None:
