@@ -74,10 +74,12 @@ class Groups:
         """
         try:
             self._servers.wait(name)
-        except ServerDiedError:
-            # An engine that is in trouble as well must not hide why this one died.
-            with suppress(ContainerEngineError):
+        except ServerDiedError as death:
+            try:
                 self._stop_all(self.members(name), GRACE_S)
+            except ContainerEngineError as trouble:
+                # It must not hide why this one died.
+                death.hint = f"its replicas may run on ({trouble.message}): nimctl ps, nimctl stop"
             raise
 
     def stop(self, name: str, grace_s: float = GRACE_S) -> bool:

@@ -479,8 +479,10 @@ def test_that_the_router_died_is_told_whatever_the_engine_does(
     silent: tuple[Tools, dict[str, Any]],
 ) -> None:
     launch(silent[0], ROUTER, "sh", "-c", "echo no memory; exit 3")
-    with pytest.raises(ServerDiedError, match="exit status 3"):
+    with pytest.raises(ServerDiedError, match="exit status 3") as died:
         silent[0].groups.wait(ROUTER)
+    # Nothing could end what is behind it.
+    assert (died.value.hint or "").startswith("its replicas may run on (listing containers: ")
 
 
 def test_an_engine_that_answers_again_is_in_no_trouble(

@@ -140,7 +140,7 @@ def died(server: Server, how: str, lines: Sequence[str]) -> NimctlError:
 def too_late(server: Server, seconds: float, lines: Sequence[str]) -> NimctlError:
     """The error for a server that is not ready in time."""
     return DeadlineError(
-        f"{server.name} was not ready within {seconds:g} seconds",
+        f"{server.name} was not ready within {round(seconds, 1):g} seconds",
         cause=last_words(lines),
         hint=f"nimctl logs {server.name}, or allow more with --timeout",
     )
