@@ -281,6 +281,29 @@ def test_a_nim_that_brings_its_files_gets_the_key_as_a_file_and_time_to_start() 
     assert "NIM_DISABLE_MODEL_DOWNLOAD" not in made.container.environment
 
 
+def test_the_cpu_is_said_aloud_in_a_container_too_and_refused_where_a_gpu_is_required() -> None:
+    on_cpu = target("llama_cpp")
+    idle = "NVIDIA H100 is not used: --gpus none is given"
+    assert f"WARNING: serving on the CPU; {idle}" in serve(on_cpu, idle_gpus=idle).notes
+    refused = refusal(HardwareError, plan_target=on_cpu, request={"require_gpu": True})
+    assert "no profile of repo runs on a GPU here" in refused.message
+    assert not [note for note in serve(request={"require_gpu": True}).notes if "CPU" in note]
+
+
+def test_replicas_publish_no_port_but_the_one_that_the_router_asks() -> None:
+    plan = serve(
+        bare_nim(),
+        {"replicas": 2},
+        replica_ports=(40001, 40002),
+        haproxy="haproxy",
+        nim_cache="/cache/nim",
+    )
+    launches = [step for step in plan.steps if isinstance(step, LaunchContainer)]
+    published = [[port.container for port in one.container.ports] for one in launches]
+    assert published == [[9000], [9000]]
+    assert "WARNING: grpc on port 50051 is not published: a router speaks HTTP" in plan.notes
+
+
 def test_a_nim_that_is_offline_or_has_its_files_gets_no_key() -> None:
     offline = launch_of(serve(bare_nim(), {"offline": True}, has_registry_key=True))
     assert offline.container.secrets == ()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from nimctl.core.decide import on_cpu
 from nimctl.core.decide.adapters import checked_adapters
 from nimctl.core.decide.build import engine_steps
 from nimctl.core.decide.contained import (
@@ -69,6 +70,7 @@ def plan_container(request: ServeRequest, target: Target, around: Surroundings) 
         DiskFullError: The files or the engine do not fit.
     """
     _check_machine(target, around)
+    on_cpu.check_required(request, target, around)
     name = server_name(request, around.running)
     keys = api_keys(request, around, name)
     if not needs_router(request, target, keys):
@@ -126,6 +128,8 @@ def prepared(
     notes = (
         note or _chosen(target),
         *_notes(launches, places, around),
+        *on_cpu.notes(target, around),
+        *_unpublished(request, target),
         *key_notes(keys),
         *adapters.notes,
     )
@@ -326,6 +330,15 @@ def _notes(
     for launch, place in zip(launches, places, strict=True):
         who = f"{place.name}: " if launch.server.group else ""
         yield f"{who}{launch.container.image} on {_where(place.gpus, around)}"
+
+
+def _unpublished(request: ServeRequest, target: Target) -> Iterator[str]:
+    nim = target.nim if target.candidate.profile.backend == "nim" else None
+    if nim is None or request.replicas == 1:
+        return
+    for what, port in nim.ports.items():
+        if what != "http":
+            yield f"WARNING: {what} on port {port} is not published: a router speaks HTTP"
 
 
 def _where(gpus: tuple[Gpu, ...], around: Surroundings) -> str:

@@ -1,11 +1,11 @@
 """Plans that serve with the embedded engine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from nimctl.core.backends import EmbeddedOptions, embedded_argv
+from nimctl.core.decide import on_cpu
 from nimctl.core.decide.adapters import checked_adapters
 from nimctl.core.decide.build import check_runtime, engine_steps
 from nimctl.core.decide.fetch import check_room, prepare
@@ -20,7 +20,6 @@ from nimctl.core.decide.serving import (
     url_of,
 )
 from nimctl.core.decide.target import Surroundings, Target, directory, weights
-from nimctl.core.errors import HardwareError
 from nimctl.core.layout import ENGINE_DIRECTORY, ENGINE_FILE, Layout
 from nimctl.core.memory import decoding_threads, default_capacity
 from nimctl.core.plan import Await, Launch, Plan
@@ -43,7 +42,8 @@ def plan_embedded(request: ServeRequest, target: Target, around: Surroundings) -
     check_room(target, around)
     engine, note = engine_steps(target, around)
     launch = _launch(request, target, around, name)
-    notes = (note, *_host_notes(around, launch))
+    keys = Keys(file=launch.server.api_key_file, generate=launch.generate_api_key)
+    notes = (note, *on_cpu.notes(target, around), *key_notes(keys))
     launch = msgspec.structs.replace(launch, server=planned(launch.server, notes))
     ready = Await(server=launch.server, timeout_s=deadline_s(request, target))
     return Plan(steps=(*prepare(target, around), *engine, launch, ready), notes=notes)
@@ -88,16 +88,8 @@ def _launch(request: ServeRequest, target: Target, around: Surroundings, name: s
 
 
 def _check_hardware(request: ServeRequest, target: Target, around: Surroundings) -> None:
-    host = around.host
-    if request.require_gpu:
-        name = host.gpus[0].name if host.gpus else "no NVIDIA GPU"
-        found = around.idle_gpus or f"this host has {name}"
-        raise HardwareError(
-            f"no profile of {target.model} runs on a GPU here",
-            cause=f"{found}; the backend llama_cpp serves on the CPU",
-            hint=f"nimctl list-profiles {target.ref}",
-        )
-    check_runtime(host)
+    on_cpu.check_required(request, target, around)
+    check_runtime(around.host)
     check_fit(target.candidate, target.model, target.ref)
 
 
@@ -106,14 +98,3 @@ def _engine_path(target: Target, layout: Layout) -> Path:
     if target.candidate.profile.build:
         return base / ENGINE_DIRECTORY / ENGINE_FILE
     return base / (gguf_file(target.artifact) or ENGINE_FILE)
-
-
-def _host_notes(around: Surroundings, launch: Launch) -> Iterator[str]:
-    host = around.host
-    if around.idle_gpus:
-        yield f"WARNING: serving on the CPU; {around.idle_gpus}"
-    elif host.gpus:
-        yield f"WARNING: serving on the CPU; {host.gpus[0].name} is not used by llama_cpp"
-    else:
-        yield f"serving on the CPU ({host.cpu.model}): no NVIDIA GPU found"
-    yield from key_notes(Keys(file=launch.server.api_key_file, generate=launch.generate_api_key))

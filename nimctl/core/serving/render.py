@@ -56,7 +56,7 @@ def container(serving: Serving) -> ContainerSpec:
 
 def _ports(serving: Serving, part: Part, usual: int) -> Iterator[PublishedPort]:
     yield PublishedPort(container=part.port or usual, host=serving.port, address=serving.address)
-    for port in part.more_ports:
+    for port in () if serving.is_one_of_many else part.more_ports:
         yield PublishedPort(container=port, host=port, address=serving.address)
 
 

@@ -34,7 +34,7 @@ class Serving(Value):
     of the model store, `engine` that of a TensorRT-LLM engine or the GGUF file, `cache` NIM's
     cache, `options_file` TensorRT-LLM's YAML. `key_file` holds the registry key for a container
     that `downloads` its own model. `nim_profile` is the id that a NIM is pinned to. It answers on
-    `address`:`port`.
+    `address`:`port`; with `is_one_of_many` nowhere else, since others have the same further ports.
     """
 
     name: str
@@ -63,3 +63,4 @@ class Serving(Value):
     network: str = "bridge"
     memory_limit_bytes: int | None = None
     restarts: bool = False
+    is_one_of_many: bool = False
