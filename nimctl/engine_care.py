@@ -17,6 +17,7 @@ from nimctl.core.reports import (
     ListedEngine,
     PushReport,
 )
+from nimctl.core.trtllm.prebuilt import engine_directories
 from nimctl.store import engine_files
 from nimctl.tools import Tools
 
@@ -86,7 +87,9 @@ def _from_registry(ref: ModelRef, tools: Tools, emit: Emit) -> tuple[Engine, boo
         raise VerificationError(
             f"{ref} is no engine of nimctl's",
             cause=f"it has no {SIDECAR}, which says what the engine depends on",
-            hint=f"nimctl pull '{ref}' takes it as a model",
+            hint=f"nimctl build-engine '{ref}' takes an engine that others built"
+            if engine_directories(artifact)
+            else f"nimctl pull '{ref}' takes it as a model",
         )
 
     def wait() -> None:

@@ -208,6 +208,18 @@ def test_a_sidecar_that_was_altered_is_refused(run: Run, tmp_path: Path) -> None
     words(result, "was altered")
 
 
+def test_an_engine_without_a_sidecar_is_no_import(run: Run, plain: str) -> None:
+    result = run("engines", "import", plain)
+    assert result.code == 6, result
+    words(result, "is no engine of nimctl's", f"nimctl build-engine '{plain}'")
+
+
+def test_what_nothing_tells_is_not_claimed_of_a_profile(run: Run, plain: str) -> None:
+    name = "tensorrt_llm-bf16-tp1-pp1"
+    explained = run("list-profiles", plain, "--gpu", "h100_sxm", "--explain", name)
+    assert "made for a GPU that nothing tells" in explained.out
+
+
 @pytest.mark.usefixtures("h100")
 def test_files_that_are_not_the_sidecars_are_not_adopted(
     run: Run, tmp_path: Path, layout: Layout

@@ -36,6 +36,7 @@ from nimctl.core.memory import (
 )
 from nimctl.core.memory.gpu import KV_PERCENT, KV_PERCENT_WITH_DISPLAY
 from nimctl.core.profile import Check, Fit, Profile
+from nimctl.core.trtllm.prebuilt import is_prebuilt
 
 GIB = 2**30
 # NIM 1.0 called a GPU with 7 % of its memory in use non-free, and one with 3 % free. Where between
@@ -140,7 +141,10 @@ class GpuTrials:
     def _judge_kind(self, profile: Profile, group: GpuGroup) -> Check:
         kind = group.kind
         if not profile.is_bound:
-            return Check(name="GPU", passed=True, words="made for no GPU in particular")
+            # Who takes such an engine is asked.
+            untold = is_prebuilt(profile)
+            words = f"made for {'a GPU that nothing tells' if untold else 'no GPU in particular'}"
+            return Check(name="GPU", passed=True, words=words)
         made = f"made for {_bound_to(profile)}"
         if self._is_meant(profile, kind):
             return Check(name="GPU", passed=True, words=f"{made}, which {short_name(kind)} is")
