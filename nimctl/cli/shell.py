@@ -216,8 +216,11 @@ def _container(step: LaunchContainer) -> Iterator[str]:
 
 
 def _fetches(step: Fetch, directory: str) -> Iterator[str]:
-    total = sum(file.size or 0 for file in step.missing)
-    yield f"# fetch {len(step.missing)} files, {size(total)}: {step.reference}"
+    total = size(sum(file.size or 0 for file in step.missing))
+    if any(file.size is None for file in step.missing):
+        total = f"at least {total}"
+    count = len(step.missing)
+    yield f"# fetch {count} {'file' if count == 1 else 'files'}, {total}: {step.reference}"
     for file in step.missing:
         yield from _fetch(file, Path(directory))
     for archive in step.unpack:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, steps, words
+from fileserver import FileServer, Served
 
 import nimctl
 from nimctl.core.layout import Layout
@@ -142,6 +143,15 @@ def test_the_dry_run_is_the_plan_and_moves_nothing(run: Run, layout: Layout) -> 
     assert steps(plan) == ["Fetch"]
     assert len(plan["steps"][0]["missing"]) == len(list(DEMO.iterdir()))
     assert not layout.root.exists()
+
+
+def test_a_dry_run_says_when_a_size_is_unknown(run: Run) -> None:
+    with FileServer() as server:
+        url = server.put("m.gguf", Served(b"GGUF" * 100, framing="chunked", ranges="ignored"))
+        result = run("pull", url, "--dry-run")
+    assert result.code == 0, result
+    assert "# 0 bytes and 1 file of unknown size to fetch, " in result.out
+    assert f"# fetch 1 file, at least 0 B: {url}" in result.out
 
 
 def test_progress_is_one_json_object_a_line_on_request(run: Run) -> None:

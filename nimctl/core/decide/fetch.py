@@ -1,6 +1,6 @@
 """Plans that bring files: pulling, and what every other plan begins with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -23,9 +23,17 @@ def plan_pull(source: ModelRef, artifact: Artifact, around: Surroundings) -> Pla
     """
     step = fetch_step(str(source), artifact, around.inventory)
     check_disk(f"the download of {source}", room(step), around)
-    wanted, free = size(step.missing), around.host.disk_free_bytes
-    note = f"{wanted:,} bytes to fetch, {free:,} free under {around.layout.home}"
-    return Plan(steps=(step,), notes=(note,))
+    return Plan(steps=(step,), notes=(disk_note(step.missing, around),))
+
+
+def disk_note(wanted: Sequence[File], around: Surroundings) -> str:
+    """How much is to come, and how much room there is."""
+    unknown = sum(file.size is None for file in wanted)
+    more = f" and {unknown} {'file' if unknown == 1 else 'files'} of unknown size"
+    return (
+        f"{size(wanted):,} bytes{more if unknown else ''} to fetch, "
+        f"{around.host.disk_free_bytes:,} free under {around.layout.home}"
+    )
 
 
 def plan_opening(source: ModelRef, artifact: Artifact, around: Surroundings) -> Plan:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from nimctl.core.decide.fetch import check_disk, missing, size
+from nimctl.core.decide.fetch import check_disk, disk_note, missing, size
 from nimctl.core.decide.target import Surroundings
 from nimctl.core.errors import DiskFullError, NotFoundError, UsageError
 from nimctl.core.facts import Artifact, Destination
@@ -47,16 +47,12 @@ def plan_workspace(
     for piece in pieces:
         _check_names(piece)
     fetches = tuple(_fetch(piece.artifact, around) for piece in pieces)
-    wanted = sum(size(step.missing) for step in fetches)
-    check_disk(f"the download of profile {profile.id}", wanted, around)
+    wanted = [file for step in fetches for file in step.missing]
+    check_disk(f"the download of profile {profile.id}", size(wanted), around)
     for aim in (aims.cache, aims.store):
         if aim:
             _check_aim(aim, pieces)
-    free = around.host.disk_free_bytes
-    notes = (
-        f"{wanted:,} bytes to fetch, {free:,} free under {around.layout.home}",
-        *_notes(profile, pieces, aims),
-    )
+    notes = (disk_note(wanted, around), *_notes(profile, pieces, aims))
     return Plan(steps=(*fetches, *_fills(profile, pieces, aims)), notes=notes)
 
 
