@@ -155,6 +155,7 @@ def _catalogue_key(one: Candidate) -> tuple[Any, ...]:
         stands,
         profile.lora,
         on_cpu,
+        _needs_texts(one),
         _not_stored(one),
         on_cpu and profile.build and not one.cached,
         0 if on_cpu or one.memory is None else _GRADES.get(one.memory.grade, 0),
@@ -185,6 +186,11 @@ def _not_stored(one: Candidate) -> bool:
     """Whether its engine is still to be made; of what is fetched, any of its files."""
     as_they_come = one.profile.backend == "llama_cpp" or is_prebuilt(one.profile)
     return not (one.cached if as_they_come else _has_engine(one))
+
+
+def _needs_texts(one: Candidate) -> bool:
+    """Whether `serve` cannot build its engine: who serves gives no texts to quantise with."""
+    return one.profile.needs_texts and not one.cached
 
 
 def _preference(one: Candidate) -> int:
@@ -239,6 +245,7 @@ CATALOGUE_ORDER = Order(
         _FIT,
         _LORA,
         Rule("hardware", lambda one: "a CPU" if one.profile.backend == "llama_cpp" else "a GPU"),
+        Rule("texts", lambda one: "quantised with texts" if _needs_texts(one) else "without them"),
         Rule("store", lambda one: "not in it" if _not_stored(one) else "in the store"),
         _BUILD,
         Rule("memory", _say_grade),

@@ -6,6 +6,7 @@ from typing import Literal
 
 from nimctl.core.machine import Gpu
 from nimctl.core.memory import MemoryNeed
+from nimctl.core.trtllm.families import UNQUANTISED
 from nimctl.core.value import Value, canonical_json
 
 # They serve weights as they are, or bring what they need.
@@ -86,6 +87,12 @@ class Profile(Value):
     def has_engine(self) -> bool:
         """Whether there are files made for a kind of hardware, and not weights alone."""
         return self.backend not in _WITHOUT_ENGINE and self.runtime != "pytorch"
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether its engine is quantised here: that is measured with texts of the user's."""
+        is_built = self.build and self.backend == "tensorrt_llm" and self.entry is None
+        return is_built and self.precision not in UNQUANTISED
 
     @property
     def gpus_needed(self) -> int:

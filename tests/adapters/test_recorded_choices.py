@@ -20,7 +20,7 @@ from nimctl.host.observe import observe
 HUB = "hf://org/model"
 EVERY = ("nvfp4", "fp8", "bf16", "int4_awq")
 VARIANTS = (
-    Variant(backend="tensorrt_llm", precisions=EVERY, source=HUB, build=True),
+    Variant(backend="tensorrt_llm", precisions=EVERY, source=HUB),
     Variant(backend="vllm", precisions=EVERY, source=HUB),
 )
 
@@ -41,35 +41,35 @@ def taken(host: Host, architecture: Architecture) -> tuple[str | None, int]:
     [
         (
             "dgx-h100",
-            "tensorrt_llm-h100_sxm-fp8-tp1-pp1-throughput",
-            "tensorrt_llm-h100_sxm-fp8-tp2-pp1-throughput",
+            "tensorrt_llm-h100_sxm-fp8-tp1-pp1-throughput-pytorch",
+            "tensorrt_llm-h100_sxm-fp8-tp2-pp1-throughput-pytorch",
         ),
         (
             "dgx-a100",
-            "tensorrt_llm-a100_sxm_40gb-bf16-tp1-pp1-throughput",
-            "tensorrt_llm-a100_sxm_40gb-bf16-tp8-pp1-throughput",
+            "tensorrt_llm-a100_sxm_40gb-bf16-tp1-pp1-throughput-pytorch",
+            "tensorrt_llm-a100_sxm_40gb-bf16-tp8-pp1-throughput-pytorch",
         ),
         (
             "h100-and-t600",
-            "tensorrt_llm-h100_sxm-fp8-tp1-pp1-throughput",
-            "tensorrt_llm-h100_sxm-int4_awq-tp1-pp1-throughput",
+            "tensorrt_llm-h100_sxm-fp8-tp1-pp1-throughput-pytorch",
+            "tensorrt_llm-h100_sxm-int4_awq-tp1-pp1-throughput-pytorch",
         ),
         (
             "b200-8",
-            "tensorrt_llm-b200-nvfp4-tp1-pp1-throughput",
-            "tensorrt_llm-b200-nvfp4-tp1-pp1-throughput",
+            "tensorrt_llm-b200-nvfp4-tp1-pp1-throughput-pytorch",
+            "tensorrt_llm-b200-nvfp4-tp1-pp1-throughput-pytorch",
         ),
         (
             "l40s-pcie-4",
-            "tensorrt_llm-l40s-fp8-tp1-pp1-throughput",
-            "tensorrt_llm-l40s-fp8-tp4-pp1-throughput",
+            "tensorrt_llm-l40s-fp8-tp1-pp1-throughput-pytorch",
+            "tensorrt_llm-l40s-fp8-tp4-pp1-throughput-pytorch",
         ),
         (
             "gb10",
-            "tensorrt_llm-gb10-nvfp4-tp1-pp1-throughput",
-            "tensorrt_llm-gb10-nvfp4-tp1-pp1-throughput",
+            "tensorrt_llm-gb10-nvfp4-tp1-pp1-throughput-pytorch",
+            "tensorrt_llm-gb10-nvfp4-tp1-pp1-throughput-pytorch",
         ),
-        ("rtx-4090-display", "tensorrt_llm-rtx_4090-fp8-tp1-pp1-throughput", None),
+        ("rtx-4090-display", "tensorrt_llm-rtx_4090-fp8-tp1-pp1-throughput-pytorch", None),
         # TensorRT-LLM is not built for it, and what vLLM's images hold for it is not checked.
         ("jetson-orin", "vllm-bf16-tp1-pp1", "vllm-int4_awq-tp1-pp1"),
         # Nothing in 16 bits without bfloat16, but vLLM's int4.
@@ -94,6 +94,6 @@ def test_slices_take_what_is_made_for_no_gpu_in_particular(tmp_path: Path) -> No
     model = Model(name="m", title="M", architecture=LLAMA_8B, variants=VARIANTS)
     judge = Judge(host, architecture=LLAMA_8B)
     fits = {one.name: judge.judge(one).fit for one in profiles_of(model, parts_of(whole))}
-    assert fits["tensorrt_llm-a100_sxm_80gb-bf16-tp1-pp1-throughput"] is Fit.INCOMPATIBLE
+    assert fits["tensorrt_llm-a100_sxm_80gb-bf16-tp1-pp1-throughput-pytorch"] is Fit.INCOMPATIBLE
     assert fits["vllm-bf16-tp2-pp1"] is Fit.INCOMPATIBLE
     assert fits["vllm-int4_awq-tp1-pp1"] is Fit.COMPATIBLE

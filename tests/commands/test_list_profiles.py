@@ -75,7 +75,7 @@ def test_the_catalogue_has_one_line_a_model_under_its_family(run: Run, big: Big)
     header = next(line for line in lines if line.startswith("LLM"))
     assert header.split() == ["LLM", "BEST", "HERE", "FIT", "GiB"]
     (line,) = [line for line in lines if line.startswith("big ")]
-    assert line.split() == ["big", "tensorrt_llm", "fp8", "buildable", "12.0"]
+    assert line.split() == ["big", "tensorrt_llm", "bf16", "buildable", "19.0"]
 
 
 def test_what_no_source_confirms_has_a_mark(run: Run) -> None:
@@ -206,8 +206,8 @@ def test_a_context_that_is_too_long_names_the_one_that_fits(big: Big) -> None:
 @pytest.mark.parametrize(
     ("asked", "taken"),
     [
-        ([], "tensorrt_llm-h100_sxm-fp8-tp1-pp1-throughput"),
-        (["--target", "latency"], "tensorrt_llm-h100_sxm-fp8-tp2-pp1-latency"),
+        ([], "tensorrt_llm-h100_sxm-bf16-tp1-pp1-throughput"),
+        (["--target", "latency"], "tensorrt_llm-h100_sxm-bf16-tp2-pp1-latency"),
         (["--precision", "bf16"], "tensorrt_llm-h100_sxm-bf16-tp1-pp1-throughput"),
         (["--backend", "vllm"], "vllm-bf16-tp1-pp1"),
         (["--tags", "tp=2,backend=vllm"], "vllm-bf16-tp2-pp1"),

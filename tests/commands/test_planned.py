@@ -82,3 +82,14 @@ def test_plans_for_other_hardware_are_printed_only(run: Run, tmp_path: Path) -> 
         words(result, "can only be printed", "--dry-run")
     assert run("serve", "capitals-demo", "--gpu", "l4", "--port", "auto", "--dry-run").code == 0
     assert run("build-engine", "capitals-demo", "--host", file, "--dry-run").code == 0
+
+
+def test_serve_takes_what_it_can_build_without_texts_to_quantise_with(run: Run) -> None:
+    asked = ("package://capitals-demo", "--gpu", "h100_sxm")
+    plan = run("serve", *asked, "--port", "auto", "--dry-run")
+    assert plan.code == 0
+    assert "-bf16-" in plan.out.splitlines()[1]
+    refused = run("serve", *asked, "--port", "auto", "--dry-run", "--precision", "fp8")
+    words(refused, "needs calibration data", "nimctl build-engine --calib FILE")
+    told = run("list-profiles", *asked).out
+    assert "build-engine --calib FILE" in told

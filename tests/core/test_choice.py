@@ -162,6 +162,18 @@ def test_an_engine_in_the_store_goes_first() -> None:
     assert (found.candidate, found.why) == (built, "store: in the store before not in it")
 
 
+def test_what_serve_cannot_build_comes_after_what_it_can() -> None:
+    quantised = candidate("tensorrt_llm", precision="fp8", gpu="h100_sxm", build=True)
+    plain = candidate("vllm", precision="bf16")
+    q8 = candidate("llama_cpp", precision="q8_0", cached=True)
+    assert rank([quantised, q8, plain], CATALOGUE_ORDER) == [plain, quantised, q8]
+    found = choose([quantised, plain], ANY, CATALOGUE_ORDER)
+    assert found is not None
+    assert found.why == "texts: without them before quantised with texts"
+    built = msgspec.structs.replace(quantised, cached=True)
+    assert rank([plain, built], CATALOGUE_ORDER) == [built, plain]
+
+
 def test_a_gguf_file_goes_before_what_must_be_built_and_four_bits_last() -> None:
     q8, q4 = (candidate("llama_cpp", precision=one) for one in ("q8_0", "q4_k_m"))
     f16 = candidate("llama_cpp", precision="f16", build=True, fit=Fit.BUILDABLE)

@@ -15,7 +15,6 @@ from nimctl.core.machine import Gpu, Host
 from nimctl.core.plan import Build, Plan, PullImage, Step
 from nimctl.core.profile import Candidate, Profile
 from nimctl.core.trtllm.design import Design, Workshop, design
-from nimctl.core.trtllm.families import UNQUANTISED
 from nimctl.core.trtllm.machine import BuilderFacts, image_to_pull, workshop
 from nimctl.core.trtllm.prebuilt import is_prebuilt
 from nimctl.core.trtllm.preflight import Surveyed, preflight
@@ -60,7 +59,7 @@ def for_engine(
     if options.strategy == "pytorch":
         first = [one for one in buildable if one.profile.runtime == "pytorch"]
     else:
-        first = [one for one in buildable if _needs_texts(one.profile) is has_calibration]
+        first = [one for one in buildable if one.profile.needs_texts is has_calibration]
     chosen = next(iter((*first, *buildable)), None)
     if chosen is None or options.strategy == "pytorch":
         return chosen
@@ -89,11 +88,6 @@ def _ready(
 
 def _is_buildable(profile: Profile) -> bool:
     return profile.build or (profile.backend == "tensorrt_llm" and profile.runtime == "pytorch")
-
-
-def _needs_texts(profile: Profile) -> bool:
-    quantises = profile.build and profile.precision not in UNQUANTISED
-    return quantises and profile.backend == "tensorrt_llm"
 
 
 class Drawing(Value):

@@ -93,11 +93,19 @@ class Judge:
         return self._gpus.best(profile)
 
 
+def _engine_words(profile: Profile, *, cached: bool) -> str:
+    if cached:
+        return "the engine is in the store"
+    if profile.needs_texts:
+        return "the engine is built by build-engine --calib FILE, since texts quantise it"
+    return "the engine is built on first use"
+
+
 def _reasons(profile: Profile, trial: Trial, fit: Fit, *, cached: bool) -> Iterable[str]:
     if fit is Fit.LOW_MEMORY and trial.room:
         yield trial.room.words
     elif profile.build:
-        yield "the engine is in the store" if cached else "the engine is built on first use"
+        yield _engine_words(profile, cached=cached)
     if fit in (Fit.COMPATIBLE, Fit.BUILDABLE) and trial.memory is not None:
         memory = trial.memory
         if memory.grade is Grade.TIGHT and profile.backend != "llama_cpp":

@@ -83,11 +83,13 @@ def check_calibration(subject: Subject, options: BuildOptions, steps: tuple[Comm
             if of_cache
             else (f"quantising {subject.model} to {subject.profile.precision}")
         )
-        instead = "--kv-cache-dtype auto" if of_cache else "--precision bf16"
+        other = "--precision bf16, or --backend llama_cpp"
+        instead = "--kv-cache-dtype auto" if of_cache else other
         raise UsageError(
             f"{what} needs calibration data",
             cause="activations are measured with texts, and builds have no network to fetch some",
-            hint=f'--calib FILE with one JSON object a line, {{"text": "…"}}; or {instead}',
+            hint='nimctl build-engine --calib FILE, of one JSON object a line, {"text": "…"}; '
+            f"or {instead}",
         )
     if not options.calibration.path.endswith(_CALIBRATION_KINDS):
         raise UsageError(
