@@ -7,6 +7,7 @@ import msgspec
 
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.decide import fetch_step
+from nimctl.core.errors import VerificationError
 from nimctl.core.events import Emit, Event, Finished, Noted, Started
 from nimctl.core.facts import Artifact, File, Inventory, carry_digests
 from nimctl.core.findings import Finding
@@ -37,7 +38,11 @@ def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         artifact = _with_digests(step.artifact, fetched)
         if unpacking:
             artifact = unpacking.settle(artifact)
-        findings = _inspect(artifact, tools, emit)
+        try:
+            findings = _inspect(artifact, tools, emit)
+        except VerificationError:
+            tools.unfinished.forget(ref.digest)  # no other run would take it
+            raise
         tools.artifacts.pin(ref, artifact)
         tools.unfinished.forget(ref.digest)
         tools.transfer.forget(files, step.unpack, name=ref.digest)

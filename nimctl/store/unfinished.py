@@ -6,7 +6,7 @@ and those that were there before.
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,6 @@ class Unfinished:
     def needed(self, *, running: bool = False) -> frozenset[str]:
         """The sha256 of all that fetches need, interrupted ones too unless only those `running`."""
         names = {path.stem for path in self._directory.glob(f"*{_NOTE}")}
-        names |= {path.stem for path in self._directory.glob(f"*{_RECEIPTS}")}
         if running:
             names = {name for name in names if self._is_running(name)}
         return frozenset(word for name in names for word in self._words(name))
@@ -104,9 +103,8 @@ class Unfinished:
         return lock is None
 
     def _words(self, name: str) -> Iterator[str]:
-        note = self._note(name)
-        if note.exists():
-            yield from _LINE.findall(note.read_text())
+        with suppress(FileNotFoundError):  # it has ended just now
+            yield from _LINE.findall(self._note(name).read_text())
         yield from Receipts(self._layout.partial(name + _RECEIPTS)).read().values()
 
     def _note(self, name: str) -> Path:

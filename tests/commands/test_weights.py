@@ -39,6 +39,7 @@ def test_safetensors_with_a_malformed_header_are_refused_and_not_pinned(
     assert result.code == 6
     words(result, "model.safetensors")
     assert run("list", "--json").json["models"] == []
+    assert len(run("prune", "--json").json["blobs"]) == 1
 
 
 def test_sound_weights_have_no_findings(run: Run) -> None:
