@@ -1,6 +1,7 @@
 """Events become progress: bars on a terminal, lines elsewhere, NDJSON on request."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
@@ -18,6 +19,8 @@ _BAR_COLUMNS = 14
 _FIGURES_COLUMNS = _BAR_COLUMNS + 15 + 11 + 7 + 4
 _SHORTEST_NAME = 12
 _LINE_INTERVAL_S = 10.0
+# For the cursor, and what is said at the end.
+_BELOW_BARS_LINES = 2
 # Of a model's files the weights are worth a line of their own.
 _SMALL_BYTES = 16 * 2**20
 
@@ -143,7 +146,10 @@ class Lines(Silence):
 
 
 class Bars(Silence):
-    """One bar a file and one for all, with rate and time left; small files leave when they end."""
+    """One bar a file and one for all, with rate and time left.
+
+    Small files leave when they end, others when there is no room for those that follow.
+    """
 
     def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
         super().__init__(stream, verbose=verbose)
@@ -151,6 +157,7 @@ class Bars(Silence):
         self._ids: dict[str, rich.progress.TaskID] = {}
         self._tasks: dict[str, Started] = {}
         self._done: dict[str, int] = {}
+        self._ended: deque[str] = deque()
 
     def __exit__(
         self,
@@ -167,6 +174,7 @@ class Bars(Silence):
         match event:
             case Started() if event.total is not None or event.parent:
                 self._tasks[event.task] = event
+                self._make_room()
                 self._ids[event.task] = self._drawn().add_task(event.title, total=event.total)
             case Started():
                 self._tasks[event.task] = event
@@ -190,6 +198,12 @@ class Bars(Silence):
         else:
             self._stream.write(line + "\n")
 
+    def _make_room(self) -> None:
+        """Let bars that are full leave, so that those that move are on the screen."""
+        bars = self._drawn()
+        while self._ended and len(bars.tasks) >= bars.console.height - _BELOW_BARS_LINES:
+            bars.remove_task(self._ids.pop(self._ended.popleft()))
+
     def _move(self, task: str, done: int) -> None:
         parent = self._tasks[task].parent
         before = self._done.get(task, 0)
@@ -203,6 +217,8 @@ class Bars(Silence):
         self._move(task, self._done.get(task, 0) if started.total is None else started.total)
         if _is_small_part(started):
             self._drawn().remove_task(self._ids.pop(task))
+        elif started.parent:
+            self._ended.append(task)
 
     def _drawn(self) -> "rich.progress.Progress":
         if self._bars is None:
