@@ -72,12 +72,31 @@ def asked_for(candidates: list[Candidate], wish: Wish) -> list[Candidate]:
             or the beginning of an id means several.
     """
     if wish.profile:
-        return _agreeing(_named(candidates, wish.profile, wish.named_by), wish)
+        return _sized(_agreeing(_named(candidates, wish.profile, wish.named_by), wish), wish.gpus)
     for field, asked in _fields(wish):
         candidates = _narrowed(candidates, field, asked)
     if wish.tags:
         candidates = _tagged(candidates, wish.tags)
-    return candidates
+    return _sized(candidates, wish.gpus)
+
+
+def _sized(candidates: list[Candidate], gpus: int | None) -> list[Candidate]:
+    """Those that use so many GPUs; a NIM that chooses by itself uses what it gets."""
+    if gpus is None:
+        return candidates
+    kept = [one for one in candidates if one.profile.gpus_needed == gpus or _is_bare_nim(one)]
+    if not kept:
+        there = sorted({one.profile.gpus_needed for one in candidates})
+        raise UsageError(
+            f"no profile is for {gpus} GPUs",
+            cause=f"there are some for {', '.join(map(str, there))}",
+            hint="--gpus device=… says which GPUs may be used, --replicas how often",
+        )
+    return kept
+
+
+def _is_bare_nim(one: Candidate) -> bool:
+    return one.profile.backend == "nim" and one.profile.entry is None
 
 
 def _fields(wish: Wish) -> list[tuple[str, str]]:

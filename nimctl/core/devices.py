@@ -24,6 +24,11 @@ class GpuWish(Value):
         """Whether no GPU is wanted at all."""
         return self.count == 0
 
+    @property
+    def is_some(self) -> bool:
+        """Whether GPUs are asked for in so many words, so that the CPU will not do."""
+        return bool(self.count or self.devices)
+
 
 ANY_GPUS = GpuWish()
 

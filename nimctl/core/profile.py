@@ -188,8 +188,8 @@ class Wish(Value):
     """What narrows the choice: each None means any.
 
     `profile` is a name, an id, the beginning of an id, or `id (name)` as NIM prints it. `lora` asks
-    for profiles that serve LoRA adapters; without it there is none of them. `named_by` is the
-    option or variable that named the profile.
+    for profiles that serve LoRA adapters; without it there is none of them. `gpus` asks for those
+    that use as many. `named_by` is the option or variable that named the profile.
     """
 
     profile: str | None = None
@@ -199,6 +199,7 @@ class Wish(Value):
     target: str | None = None
     tags: dict[str, str] = {}
     lora: bool = False
+    gpus: int | None = None
 
     @property
     def narrows(self) -> bool:

@@ -141,8 +141,13 @@ class ServeRequest(Value):
 
     @property
     def choice(self) -> Wish:
-        """What narrows the choice of a profile; adapters want one that serves them."""
-        return msgspec.structs.replace(self.wish, lora=self.wish.lora or bool(self.lora))
+        """What narrows the choice of a profile: adapters, and how many GPUs one server is to use.
+
+        Replicas share those that were asked for.
+        """
+        gpus = self.gpus.count if self.replicas == 1 else None
+        lora = self.wish.lora or bool(self.lora)
+        return msgspec.structs.replace(self.wish, lora=lora, gpus=gpus or None)
 
     @property
     def outer_choice(self) -> Wish:

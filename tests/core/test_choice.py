@@ -231,6 +231,7 @@ MIXED = [
             ["tensorrt_llm-h100-fp8-tp1-pp1-throughput", "vllm-bf16-tp1-pp1"],
         ),
         (Wish(tags={"gpu": "H100", "tp": "2"}), ["tensorrt_llm-h100-fp8-tp2-pp1-latency"]),
+        (Wish(gpus=2), ["tensorrt_llm-h100-fp8-tp2-pp1-latency"]),
         (Wish(lora=True), ["vllm-bf16-tp1-pp1", "vllm-bf16-tp1-pp1-lora"]),
         (Wish(profile="vllm-bf16-tp1-pp1-lora"), ["vllm-bf16-tp1-pp1-lora"]),
         (Wish(profile=MIXED[2].profile.id), ["vllm-bf16-tp1-pp1"]),
@@ -256,6 +257,7 @@ def test_a_named_profile_that_does_not_run_is_kept_for_its_reasons() -> None:
         (Wish(profile="nope"), NotFoundError, "there is no profile `nope`", "vllm-bf16-tp1-pp1"),
         (Wish(precision="int8"), UsageError, "no profile has precision int8", "bf16, fp8"),
         (Wish(backend="triton"), UsageError, "no profile has backend triton", "tensorrt_llm, vllm"),
+        (Wish(gpus=3), UsageError, "no profile is for 3 GPUs", "1, 2"),
         (Wish(tags={"a": "b"}), UsageError, "no profile has the tags a=b", "feat_lora, gpu"),
         (
             Wish(backend="tensorrt_llm", lora=True),
@@ -397,3 +399,7 @@ def test_each_candidate_is_looked_at_once(several: list[Candidate], order: Order
 
     rank(several, Order(order.rules, key))
     assert looked == several
+
+
+def test_a_nim_that_chooses_by_itself_uses_as_many_gpus_as_it_gets() -> None:
+    assert names(matching([candidate("nim")], Wish(gpus=4), NIM_ORDER)) == ["nim"]

@@ -9,6 +9,7 @@ from test_decide import ARTIFACT, HOST, REF, SOURCE, around
 from nimctl.core.catalogue import Nim
 from nimctl.core.containers import OFFLINE_NETWORK, Image, ImageOffer
 from nimctl.core.decide import Target, plan_container, runs_in_container
+from nimctl.core.devices import GpuWish
 from nimctl.core.errors import (
     ContainerEngineError,
     HardwareError,
@@ -288,6 +289,12 @@ def test_the_cpu_is_said_aloud_in_a_container_too_and_refused_where_a_gpu_is_req
     refused = refusal(HardwareError, plan_target=on_cpu, request={"require_gpu": True})
     assert "no profile of repo runs on a GPU here" in refused.message
     assert not [note for note in serve(request={"require_gpu": True}).notes if "CPU" in note]
+
+
+def test_a_nim_that_chooses_by_itself_gets_the_gpus_that_were_asked_for() -> None:
+    two = launch_of(serve(bare_nim(), {"gpus": GpuWish(count=2)}, nim_cache="/cache/nim"))
+    assert two.container.devices
+    assert len(two.container.devices.uuids) == 2
 
 
 def test_replicas_publish_no_port_but_the_one_that_the_router_asks() -> None:

@@ -49,9 +49,9 @@ def slots(
         UsageError: `auto` on a machine where nothing bounds it.
     """
     if not routed:
-        (gpus,) = _groups(target, around, 1)
+        (gpus,) = _groups(request, target, around, 1)
         return (Slot(name=name, port=around.port, address=request.host, gpus=gpus),)
-    groups = _groups(target, around, request.replicas)
+    groups = _groups(request, target, around, request.replicas)
     return tuple(
         Slot(name=f"{name}-{index}", port=port, address="127.0.0.1", gpus=gpus)
         for index, (gpus, port) in enumerate(zip(groups, around.replica_ports, strict=False), 1)
@@ -134,7 +134,9 @@ def _pull(request: ServeRequest, around: Surroundings) -> Iterator[Step]:
     yield PullImage(image=ROUTER_IMAGE, platform=f"linux/{engine.architecture}")
 
 
-def _groups(target: Target, around: Surroundings, count: int | None) -> tuple[tuple[Gpu, ...], ...]:
+def _groups(
+    request: ServeRequest, target: Target, around: Surroundings, count: int | None
+) -> tuple[tuple[Gpu, ...], ...]:
     """The GPUs of each replica; each GPU is in at most one."""
     profile = target.candidate.profile
     if profile.backend == "llama_cpp":
@@ -145,6 +147,9 @@ def _groups(target: Target, around: Surroundings, count: int | None) -> tuple[tu
             )
         return ((),) * count
     size = profile.gpus_needed
+    if profile.backend == "nim" and profile.entry is None and count == 1:
+        # It chooses by itself, and for as many as it gets.
+        size = request.gpus.count or size
     judged = target.candidate.gpus
     if count == 1 and len(judged) == size:
         return (judged,)
