@@ -29,6 +29,7 @@ from nimctl.core.trtllm.prebuilt import is_prebuilt
 from nimctl.core.trtllm.subject import NO_OPTIONS, BuildOptions
 from nimctl.registry_tools import LOCAL_SCHEMES
 from nimctl.replicas import replicas_of
+from nimctl.serving import guards
 from nimctl.serving.adapters import observe_adapter
 from nimctl.serving.health import free_port, free_ports
 from nimctl.survey import survey
@@ -111,6 +112,10 @@ def _with_builder(around: Surroundings, options: BuildOptions, tools: Tools) -> 
 def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     """Plan a server, with everything that it still needs, or what it has to begin with."""
     port = _port(request)
+    if request.api_key_file:
+        guards.check_keys(Path(request.api_key_file))
+    if request.certificate:
+        guards.check_certificate(Path(request.certificate))
     decide.server_name(request, tools.embedded_servers.running())
     artifact = _named(request.ref, tools)
     opening = _opening(request.ref, artifact, tools)

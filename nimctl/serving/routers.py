@@ -37,7 +37,7 @@ def configure(step: Configure) -> None:
         keyfiles.write(made[-1], "\n".join(digests))
     if router.certificate:
         made.append(Path(router.certificate_file))
-        keyfiles.write(made[-1], Path(router.certificate).read_text(encoding="ascii"))
+        keyfiles.write(made[-1], Path(router.certificate).read_text(encoding="utf-8"))
     Path(router.config_file).write_text(haproxy_config(router), encoding="utf-8")
     Path(router.socket).unlink(missing_ok=True)
     for path in made:
