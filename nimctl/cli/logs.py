@@ -48,14 +48,21 @@ def command(
     """Print a log; with --json each line is a string."""
     from contextlib import closing
 
+    from nimctl.core.errors import Exit
     from nimctl.tools import Tools
 
-    with (
-        Tools(settings) as tools,
-        closing(tools.servers.log(name, follow=follow, tail=tail, since_s=since)) as lines,
-    ):
-        for line in lines:
-            _write(line, output)
+    try:
+        with (
+            Tools(settings) as tools,
+            closing(tools.servers.log(name, follow=follow, tail=tail, since_s=since)) as lines,
+        ):
+            for line in lines:
+                _write(line, output)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        # It is how one ends it, and there is nothing to go on with.
+        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
 
 
 def _write(line: str, output: "Output") -> None:

@@ -1,5 +1,6 @@
 """`nimctl ps`."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,7 @@ _SHOWN = len("GPU-12345678")
 @click.pass_obj
 def command(settings: "Settings", *, all_: bool, output: "Output") -> None:
     """List servers."""
-    from nimctl.cli.render import table
+    from nimctl.cli.render import fitted, screen_columns
     from nimctl.core.server_reports import Servers
     from nimctl.tools import Tools
 
@@ -30,13 +31,19 @@ def command(settings: "Settings", *, all_: bool, output: "Output") -> None:
             output.note(f"servers in containers are not listed: {trouble.message}: {trouble.cause}")
     # Replicas stand below their router.
     servers.sort(key=lambda one: (one.group or one.name, one.group is not None, one.name))
-    output.data(Servers(servers=tuple(servers)), lambda: table(_HEADER, map(_row, servers)))
+    # A script reads all columns; on a narrow screen `inspect` has what is left out.
+    columns = screen_columns() if sys.stdout.isatty() else sys.maxsize
+    report = Servers(servers=tuple(servers))
+    output.data(report, lambda: fitted(_HEADER, map(_row, servers), _SPARE, columns))
 
 
 _HEADER = (
     *("NAME", "MODEL", "BACKEND", "PROFILE", "ENDPOINT", "STATE"),
     *("GPU", "MEMORY", "REQUESTS", "UPTIME"),
 )
+
+
+_SPARE = ("PROFILE", "REQUESTS", "BACKEND", "MEMORY", "GPU")
 
 
 def _row(one: "ServerReport") -> tuple[str, ...]:

@@ -71,6 +71,21 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     ]
 
 
+def fitted(
+    header: Sequence[str], rows: Iterable[Sequence[str]], spare: Iterable[str], columns: int
+) -> list[str]:
+    """A table without some of the columns that can be spared, one after another, until it fits."""
+    lines = [list(header), *map(list, rows)]
+    for name in spare:
+        made = table(lines[0], lines[1:])
+        if max(map(len, made)) <= columns:
+            return made
+        without = lines[0].index(name)
+        for line in lines:
+            del line[without]
+    return table(lines[0], lines[1:])
+
+
 def screen_columns() -> int:
     """How wide a line may be to be read: the terminal's width, or 80 characters without one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
