@@ -14,6 +14,7 @@ from nimctl.core.fit import Judge, engines_for
 from nimctl.core.fit.groups import short_name
 from nimctl.core.machine import Gpu, Host
 from nimctl.core.memory import CapacityWish, Grade
+from nimctl.core.planned import planned_host
 from nimctl.core.profile import Candidate, Fit, ManifestEntry, Profile
 
 VLLM = Profile(backend="vllm", precision="bf16")
@@ -265,6 +266,12 @@ def test_where_no_context_fits_the_gpus_that_would_hold_it_are_counted() -> None
     assert found.reasons[0].startswith("short of 48.8 GiB: 4 such GPUs would hold it (")
 
 
+def test_more_slices_hold_no_more_for_one_process() -> None:
+    slice_ = Judge(planned_host(["h100_sxm,mig=1g.10gb:2"]), architecture=LLAMA_8B).judge(VLLM)
+    assert slice_.fit is Fit.LOW_MEMORY
+    assert ": a larger MIG slice, or the whole GPU (" in slice_.reasons[0]
+
+
 def test_free_memory_counts_not_the_cards() -> None:
     assert judge(VLLM, host(gpu("h100_sxm")), LLAMA_8B).fit is Fit.COMPATIBLE
     busy = judge(VLLM, host(gpu("h100_sxm", used_gib=70)), LLAMA_8B)
@@ -462,7 +469,10 @@ def test_no_gpu_is_given_more_than_it_has_free(
     found = judge(profile, on, model)
     if not found.runs or found.memory is None or profile.gpu_memory_bytes is not None:
         return
-    assert len({one.uuid for one in found.gpus}) == profile.gpus_needed
+    # An LLM's NIM divides the model over as many as hold it.
+    chooses = profile.backend == "nim" and profile.entry is None
+    count = len({one.uuid for one in found.gpus})
+    assert count >= profile.gpus_needed if chooses else count == profile.gpus_needed
     for one in found.gpus:
         free = on.memory_available_bytes if one.unified_memory else one.memory_free_bytes
         assert free is not None

@@ -78,6 +78,8 @@ def test_a_device_and_a_name_stand_for_one_part_unless_its_memory_differs() -> N
     [
         ("h100_sxm", "h100_sxm"),
         ("H100_SXM", "h100_sxm"),
+        ("RTX-4090", "rtx_4090"),
+        ("H100 SXM", "h100_sxm"),
         ("NVIDIA L40S", "l40s"),
         ("nvidia l40s", "l40s"),
         ("26b9:10de", "l40s"),
@@ -99,7 +101,8 @@ def test_a_person_names_a_part_by_key_name_or_device(text: str, key: str) -> Non
         ("L40", None),
         ("NVIDIA L40T", "l40"),
         ("rtx 4090 ti", "rtx_4090"),
-        ("RTX-4090", "rtx_4090"),
+        ("H100 80GB", "h100_sxm"),
+        ("dgx_h100", "h100_sxm"),
         ("25b6:10de", "a16, a2"),
         ("NVIDIA GeForce RTX 3080", "rtx_3080, rtx_3080_12gb"),
         ("ffff:10de", "h100_sxm"),

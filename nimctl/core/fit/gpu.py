@@ -280,6 +280,8 @@ class GpuTrials:
             return ""
         if need.fitting_context:
             return f": --max-model-len {need.fitting_context} would fit"
+        if gpu.mig_profile is not None:
+            return ": a larger MIG slice, or the whole GPU"
         part = part_of(gpu)
         if part is not None and part.comes_alone:
             return ""

@@ -64,7 +64,7 @@ def find(text: str) -> GpuPart:
     Raises:
         UsageError: No part, or several, are called so.
     """
-    part = by_key(text)
+    part = by_key(text) or _BY_LETTERS.get(_letters(text))
     if part is not None:
         return part
     found = by_device(text) if _is_device(text) else by_name(text)
@@ -100,6 +100,19 @@ def means(gpu: Gpu, *, tag: str | None = None, device: str | None = None) -> boo
     return part is not None and tag is not None and tag.lower() in (part.key, *part.nim_tags)
 
 
+def _letters(text: str) -> str:
+    """A key without what people write between its words: `RTX 4090`, `H100-SXM`."""
+    return re.sub(r"[\s_-]", "", text.lower())
+
+
+_BY_LETTERS = {_letters(key): part for key, part in _BY_KEY.items()}
+
+
+def _begins(key: str, word: str) -> bool:
+    # The word for a family, such as `rtx`, begins too many.
+    return key.startswith(f"{word}_") and any(map(str.isdigit, word))
+
+
 def _is_device(text: str) -> bool:
     device, _, vendor = text.lower().partition(":")
     return vendor == VENDOR and re.fullmatch("[0-9a-f]{4}", device) is not None
@@ -107,11 +120,13 @@ def _is_device(text: str) -> bool:
 
 def _hint(text: str) -> str:
     word = text.lower().replace("-", "_").replace(" ", "_")
-    begins = [key for key in _BY_KEY if key.startswith(f"{word}_")]
+    begins = [key for one in (word, *word.split("_")) for key in _BY_KEY if _begins(key, one)]
+    if begins:
+        return "did you mean " + ", ".join(dict.fromkeys(begins)) + "?"
     names = {name.lower(): part.key for part in PARTS for name in part.names}
     close = [names[name] for name in get_close_matches(text.lower(), names, n=5)]
     close += get_close_matches(word, _BY_KEY, n=5)
-    near = list(dict.fromkeys([*begins, *close]))[:5]
+    near = list(dict.fromkeys(close))[:5]
     if near:
         return "did you mean " + ", ".join(near) + "?"
     return "give a key such as h100_sxm, NVML's name, or a PCI device such as 26b9:10de"
