@@ -163,9 +163,11 @@ def _new_key(path: str) -> Iterator[str]:
 def _links(step: Assemble) -> Iterator[str]:
     if step.links:
         yield f"# lay out what the store has of {step.reference}"
+    made = None
     for path, blob in sorted(step.links.items()):
         target = str(Path(step.directory) / path)
-        yield _command("mkdir", "-p", str(Path(target).parent))
+        if made != (made := str(Path(target).parent)):
+            yield _command("mkdir", "-p", made)
         yield f"test -e {shlex.quote(target)} || {_command('ln', blob, target)}"
     for path in step.directories:
         yield _command("mkdir", "-p", str(Path(step.directory) / path))
