@@ -15,6 +15,7 @@ from nimctl.core.flaws import Flaw, schema_flaws
 from nimctl.core.reports import CheckedFile, PlacedFlaw
 
 SUFFIX = ".yaml"
+_NEAR = 3
 # The largest file of the shipped catalogue has 4 KB.
 _LIMITS = safe_yaml.Limits(document_bytes=2**20, values=20_000)
 
@@ -50,7 +51,7 @@ class Catalog:
             path = directory / f"{name}{SUFFIX}"
             if path.exists() or path.is_symlink():
                 return read(path)
-        near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.5)
+        near = _near(name, self.names())
         raise NotFoundError(
             f"there is no model `{name}` in the catalogue",
             cause=f"near it are {', '.join(near)}" if near else None,
@@ -82,6 +83,17 @@ class Reading(NamedTuple):
 
     models: tuple[Model, ...]
     problems: tuple[VerificationError, ...]
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """The nearest names: `llama3.1` is the beginning of what is written `llama-3.1-8b-instruct`."""
+    begun = [one for one in names if _letters(one).startswith(_letters(name))]
+    close = difflib.get_close_matches(name, names, n=_NEAR, cutoff=0.5)
+    return list(dict.fromkeys((*sorted(begun, key=len), *close)))[:_NEAR]
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name))
 
 
 def files_in(places: Iterable[Path]) -> list[Path]:

@@ -104,6 +104,11 @@ def artifacts_of(ref: ModelRef, tools: Tools) -> list[Artifact]:
         NotFoundError: The store has nothing of it.
     """
     if ref.scheme == "catalogue":
+        if ref.path not in tools.catalog.names():
+            raise NotFoundError(
+                f"there is no model `{ref}`, in the store or in the catalogue",
+                hint="nimctl list shows the models, nimctl ps --all the servers",
+            )
         sources = tools.catalog.find(ref.path).sources
     else:
         sources = frozenset({str(ref)})

@@ -1,6 +1,5 @@
 """The entry point: dispatches to commands; the only place that prints errors and picks a status."""
 
-import difflib
 import importlib
 import os
 import signal
@@ -50,9 +49,9 @@ class Commands(click.Group):
         name = args[0]
         # While a shell completes, the line may say anything.
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-            meant = f", did you mean `nimctl {near[0]}`?" if near else ""
-            raise click.UsageError(f"there is no command `{name}`{meant}", ctx=ctx)
+            from nimctl.cli.guesses import no_command
+
+            raise no_command(name, args[1:])
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -149,9 +148,10 @@ def _explain(error: BaseException) -> Failure:
         case Terminated():
             return Failure(Exit.TERMINATED, "terminated", hint=resume)
         case click.ClickException():
-            context = getattr(error, "ctx", None)
-            hint = f"{context.command_path} --help" if context else None
-            return Failure(Exit.USAGE, _lower(error.format_message()), hint=hint)
+            from nimctl.cli.guesses import explained
+
+            message, hint = explained(error)
+            return Failure(Exit.USAGE, message, hint=hint)
         case OSError() if known := from_os_error(error):
             return Failure(known.exit_code, known.message, known.cause, known.hint)
     what = f"this is a bug in nimctl {__version__}: {type(error).__name__}: {error}"
@@ -172,11 +172,6 @@ def _print(failure: Failure, arguments: Sequence[str]) -> int:
     lines += [f"hint: {failure.hint}"] if failure.hint else []
     sys.stderr.write("\n".join(lines) + "\n")
     return failure.code
-
-
-def _lower(message: str) -> str:
-    text = message.rstrip(".")
-    return text[:1].lower() + text[1:]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nimctl.cli.guesses import Subcommands
 from nimctl.cli.options import output_options, parse_reference
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _KEY = click.argument("key", metavar="KEY", shell_complete=_complete_engine)
 
 @click.group(
     "engines",
+    cls=Subcommands,
     invoke_without_command=True,
     help="""List engines, with what they were built for and when they were last used.
 

@@ -1,7 +1,9 @@
 """Options that several commands share."""
 
+import shlex
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 # A machine with 1,024 GPUs that are all linked takes 4.5 MB.
 _HOST_BYTES = 16 * 2**20
+_MODEL_FILES = (".gguf", ".safetensors", ".tar", ".gz", ".tgz", ".zip", ".zst", ".nemo")
 
 
 def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,10 +198,30 @@ def model_argument(function: Command) -> Command:
 
 
 def parse_reference(text: str) -> "ModelRef":
-    """Text to a model reference."""
+    """Text to a model reference; one that another tool would take is answered by nimctl's."""
+    from nimctl.core.errors import OtherReferenceError, UsageError
     from nimctl.core.refs import ModelRef
 
-    return ModelRef.parse(text)
+    if "://" not in text and _is_file(text):
+        raise UsageError(
+            f"`{text}` is a path, not a model reference", hint=_again(Path(text).resolve().as_uri())
+        )
+    try:
+        return ModelRef.parse(text)
+    except OtherReferenceError as error:
+        raise UsageError(error.message, hint=_again(error.meant)) from None
+
+
+def _is_file(text: str) -> bool:
+    """Whether a path was meant, which is then said with its absolute form."""
+    if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
+        return True
+    return Path(text).suffix in _MODEL_FILES and Path(text).exists()
+
+
+def _again(reference: str) -> str:
+    """The command that was given, with another reference."""
+    return f"{click.get_current_context().command_path} {shlex.quote(reference)}"
 
 
 def _wish(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nimctl.cli.guesses import Subcommands
 from nimctl.cli.options import output_options
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.group(
     "profiles",
+    cls=Subcommands,
     help="""Check model files of your own; tell where they lie.
 
 A model is one YAML file. Those in your directory (`nimctl profiles path`) come beside the shipped

@@ -62,8 +62,36 @@ _ADAPTER = click.Path(exists=True, readable=True, resolve_path=True)
 _EXISTING = click.Path(exists=True, dir_okay=False, readable=True, resolve_path=True)
 
 
+def _address(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if value == "-" or value.endswith(".json"):
+        raise click.BadParameter(f"`{value}` is no address; a machine's file is --host-file")
+    return value
+
+
+class _WithArguments(click.Command):
+    """A command that takes more arguments after `--` only: a forgotten option has no value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what stands after MODEL without `--`."""
+        from nimctl.core.errors import UsageError
+
+        own = args.index("--") if "--" in args else len(args)
+        after = len(args) - own - 1
+        left = super().parse_args(ctx, args)
+        given = ctx.params.get("engine_arguments") or ()
+        extra = given[: max(0, len(given) - max(0, after))]
+        if extra and not ctx.resilient_parsing:
+            raise UsageError(
+                f"`{extra[0]}` is one argument too many",
+                cause="one model is served; what is the engine's stands after --",
+                hint=f"nimctl serve MODEL -- {extra[0]}",
+            )
+        return left
+
+
 @click.command(
     "serve",
+    cls=_WithArguments,
     help="""Serve a model with an OpenAI-compatible API.
 
 What is missing is pulled and built first. MODEL is what `nimctl pull` takes. Arguments after --
@@ -73,7 +101,13 @@ go to the engine as they are.""",
 @click.option(
     "-p", "--port", type=_Port(), default="8000", show_default=True, help="Port, or auto."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    callback=_address,
+    help="Address to listen on.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Return when the server is ready.")
 @click.option("-n", "--name", metavar="NAME", help="The server's name; default: the model's.")
 @click.option("--max-model-len", type=click.IntRange(min=1), help="Tokens of one sequence.")

@@ -28,11 +28,12 @@ def command(
     settings: "Settings", names: tuple[str, ...], *, all_: bool, grace_s: float, output: "Output"
 ) -> None:
     """Stop each, and say which had to be killed."""
+    from nimctl.core.errors import UsageError
     from nimctl.core.server_reports import Stopped
     from nimctl.tools import Tools
 
     if bool(names) == all_:
-        raise click.UsageError("name the servers to stop, or give --all")
+        raise UsageError("name the servers to stop, or give --all", hint="nimctl ps lists them")
     with Tools(settings) as tools:
         named = list(tools.servers.running()) if all_ else list(names)
         unlisted = tools.servers.trouble

@@ -2,6 +2,7 @@
 
 NimctlError
 +-- UsageError                2   the request itself is wrong
+|   +-- OtherReferenceError   2   a model is named as another tool would
 +-- NotFoundError             3   model, version, profile, server or file
 +-- AuthError                 4   key missing or wrong, no entitlement, licence not accepted
 +-- NetworkError              5   unreachable, cut off, or an answer that makes no sense
@@ -89,6 +90,14 @@ class UsageError(NimctlError):
     """The request itself is wrong."""
 
     exit_code = Exit.USAGE
+
+
+class OtherReferenceError(UsageError):
+    """A model is named as another tool would; `meant` is the reference that nimctl takes."""
+
+    def __init__(self, message: str, meant: str) -> None:
+        super().__init__(message, hint=meant)
+        self.meant = meant
 
 
 class NotFoundError(NimctlError):

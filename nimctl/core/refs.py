@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
-from nimctl.core.errors import UsageError
+from nimctl.core.errors import OtherReferenceError, UsageError
 from nimctl.core.http import is_this_machine
 from nimctl.core.value import Value
 
@@ -33,6 +33,16 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the underscores
 # and capitals of older buckets.
 _S3_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]{1,62}", re.ASCII)
+# What other tools call a registry, and the sites whose pages people copy the address of.
+_SCHEMES = {"huggingface": "hf", "hf.co": "hf", "docker": "oci", "nim": "ngc", "nvcr": "ngc"}
+_SITES = {
+    "huggingface.co": "hf",
+    "www.huggingface.co": "hf",
+    "hf.co": "hf",
+    "ollama.com": "ollama",
+    "registry.ollama.ai": "ollama",
+}
+_MODEL_PAGE = re.compile(r"/(library/)?(?P<model>[\w.-]+(/[\w.-]+)?(:[\w.-]+)?)/?", re.ASCII)
 _WITH_GLOBS = ("hf", "ngc", "oci", "s3")
 _FORMS = (
     "a catalogue name, ngc://ORG[/TEAM]/MODEL[:VERSION], hf://ORG/REPO[@REVISION], "
@@ -67,15 +77,18 @@ class ModelRef(Value):
         """
         if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
             path = text if text.startswith("/") else f"$(realpath {text})"
-            raise UsageError(f"`{text}` is a path, not a model reference", hint=f"file://{path}")
+            raise OtherReferenceError(
+                f"`{text}` is a path, not a model reference", f"file://{path}"
+            )
         scheme, separator, rest = text.partition("://")
         if not separator:
             return _parse_name(text)
         parser = _PARSERS.get(scheme)
         if parser is None:
-            raise UsageError(
-                f"`{scheme}://` is not a registry that nimctl knows", cause=f"use {_FORMS}"
-            )
+            problem = f"`{scheme}://` is not a registry that nimctl knows"
+            if meant := _SCHEMES.get(scheme):
+                raise OtherReferenceError(problem, f"{meant}://{rest}")
+            raise UsageError(problem, cause=f"use {_FORMS}")
         return parser(text, rest)
 
     def __str__(self) -> str:
@@ -157,11 +170,34 @@ class ModelRef(Value):
 def _parse_name(text: str) -> ModelRef:
     if _CATALOGUE_NAME.fullmatch(text):
         return ModelRef(scheme="catalogue", path=text)
-    if _HF_REPOSITORY.fullmatch(text):
-        raise UsageError(f"`{text}` names no registry", hint=f"nimctl pull hf://{text}")
     if _CATALOGUE_NAME.fullmatch(text.lower()):
-        raise UsageError(f"`{text}` is no catalogue name", hint=f"use {text.lower()}")
+        raise OtherReferenceError(f"`{text}` is no catalogue name", text.lower())
+    if text.startswith("nvcr.io/nim/"):
+        name = text.rpartition("/")[2].partition(":")[0]
+        raise UsageError(
+            f"`{text}` is a container image, not a model",
+            hint=f"nimctl serve {name} --backend nim; nimctl list-profiles --image {text}",
+        )
+    if meant := _with_registry(text):
+        raise OtherReferenceError(f"`{text}` names no registry", meant)
     raise UsageError(f"`{text}` is no model reference", cause=f"use {_FORMS}")
+
+
+def _with_registry(text: str) -> str | None:
+    """What is meant by a name as the registries' own tools take it."""
+    scheme, _, rest = text.partition(":")
+    if "/" in rest and (known := scheme if scheme in _PARSERS else _SCHEMES.get(scheme)):
+        return f"{known}://{rest}"
+    host, _, path = text.partition("/")
+    if meant := _SITES.get(host):
+        return f"{meant}://{path.removeprefix('library/')}"
+    if path and ("." in host or ":" in host):
+        return f"oci://{text}"
+    if _HF_REPOSITORY.fullmatch(text):
+        return f"hf://{text}"
+    if _OLLAMA_MODEL.fullmatch(text.partition(":")[0]):
+        return f"ollama://{text}"
+    return f"ngc://{text}" if _NGC_MODEL.fullmatch(text.partition(":")[0]) else None
 
 
 def _parse_hf(text: str, rest: str) -> ModelRef:
@@ -218,6 +254,9 @@ def _parse_web(text: str, rest: str) -> ModelRef:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise UsageError(f"`{text}` is no URL", cause=str(error)) from None
+    if (site := _SITES.get(host or "")) and (page := _MODEL_PAGE.fullmatch(parts.path)):
+        meant = f"{site}://{page['model']}"
+        raise OtherReferenceError(f"`{text}` is a page, not a file", meant)
     if not host or not PurePosixPath(parts.path).name:
         raise UsageError(f"`{text}` names no file", hint=f"{scheme}://HOST/PATH/FILE#sha256=HEX")
     if parts.username or parts.password:

@@ -174,3 +174,104 @@ def test_a_reader_that_has_gone_is_no_failure(shell: str, environ: dict[str, str
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["run", "capitals-demo", "--rm"], "nimctl serve capitals-demo"),
+        (["show", "x"], "nimctl inspect x"),
+        (["images"], "nimctl list"),
+        (["ls"], "nimctl list"),
+        (["start", "x"], "nimctl restart x"),
+        (["delete", "x"], "nimctl rm x"),
+        (["kill", "x"], "nimctl stop x"),
+        (["help", "serve"], "nimctl serve --help"),
+        (["version"], "nimctl --version"),
+        (["completion", "zsh"], "_NIMCTL_COMPLETE=bash_source"),
+        (["engines", "ls"], "nimctl engines"),
+        (["engines", "nothing"], "nimctl engines --help"),
+        (["profiles", "list"], "nimctl list-profiles"),
+        (["frobnicate"], "nimctl --help"),
+    ],
+)
+def test_a_command_of_another_tool_is_answered_by_the_one_that_is_meant(
+    run: Run, argv: list[str], says: str
+) -> None:
+    result = run(*argv)
+    assert result.code == 2
+    assert result.err.splitlines()[-1].startswith(f"hint: {says}") or says in result.err
+    assert len(result.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["serve", "m", "--background"], "did you mean --detach?"),
+        (["ps", "--format", "json"], "did you mean --json?"),
+        (["logs", "-n", "5", "x"], "did you mean --tail?"),
+        (["list-profiles", "--gpus", "h100"], "did you mean --gpu?"),
+        (["serve", "m", "--tensor-parallel-size", "2"], "-- --tensor-parallel-size …"),
+        (["serve", "m", "--max-model-len", "x"], "'x' is no whole number"),
+        (["serve", "m", "--host", "machine.json"], "--host-file"),
+        (["serve", "capitals-demo", "/a:/b"], "hint: nimctl serve MODEL -- /a:/b"),
+        (["stop"], "hint: nimctl ps"),
+        (["logs"], "hint: nimctl ps --all"),
+        (["rm"], "hint: nimctl list"),
+        (["serve"], "hint: nimctl list-profiles"),
+        (["login"], "hint: nimctl login hf"),
+    ],
+)
+def test_what_is_unknown_or_missing_is_answered_by_the_next_step(
+    run: Run, argv: list[str], says: str
+) -> None:
+    result = run(*argv)
+    assert result.code == 2
+    words(result, says)
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [
+        ("org/Repo", "nimctl serve hf://org/Repo"),
+        ("hf.co/org/repo", "nimctl serve hf://org/repo"),
+        ("hf:org/repo", "nimctl serve hf://org/repo"),
+        ("huggingface://org/repo", "nimctl serve hf://org/repo"),
+        ("https://huggingface.co/org/repo", "nimctl serve hf://org/repo"),
+        ("https://ollama.com/library/llama3.1", "nimctl serve ollama://llama3.1"),
+        ("llama3.1:8b", "nimctl serve ollama://llama3.1:8b"),
+        ("localhost:5000/a/b:1", "nimctl serve oci://localhost:5000/a/b:1"),
+        ("nvidia/nemo/model:1.0", "nimctl serve ngc://nvidia/nemo/model:1.0"),
+        ("nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.6", "nimctl serve llama-3.1-8b-instruct"),
+        ("Capitals-Demo", "nimctl serve capitals-demo"),
+        ("/srv/a model.gguf", "nimctl serve file:///srv/a%20model.gguf"),
+    ],
+)
+def test_a_model_as_other_tools_name_it_is_answered_by_its_reference(
+    run: Run, model: str, hint: str
+) -> None:
+    result = run("serve", model)
+    assert result.code == 2
+    assert f"hint: {hint}" in result.err
+    assert len(result.err.splitlines()) == 2
+
+
+def test_a_file_that_is_there_is_no_name_of_the_catalogue(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.gguf").touch()
+    monkeypatch.chdir(tmp_path)
+    result = run("serve", "model.gguf")
+    assert result.code == 2
+    words(result, f"hint: nimctl serve file://{tmp_path}/model.gguf")
+
+
+def test_the_beginning_of_a_name_however_written_is_the_nearest(run: Run) -> None:
+    words(run("pull", "llama3.1"), "near it are llama-3.1-8b-instruct")
+
+
+def test_what_is_not_stored_is_looked_for_in_the_store(run: Run) -> None:
+    for command in ("rm", "inspect", "verify"):
+        result = run(command, "nothing-here")
+        assert result.code == 3
+        words(result, "no model `nothing-here`", "nimctl list")

@@ -97,8 +97,8 @@ def test_directory_names_are_one_safe_path_part(ref: ModelRef) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("Qwen/Qwen2.5-0.5B", "nimctl pull hf://Qwen/Qwen2.5-0.5B"),
-        ("Capitals-Demo", "use capitals-demo"),
+        ("Qwen/Qwen2.5-0.5B", "hf://Qwen/Qwen2.5-0.5B"),
+        ("Capitals-Demo", "no catalogue name capitals-demo"),
         ("/models/x", "file:///models/x"),
         ("./x", "file://$(realpath ./x)"),
         ("gs://bucket/model", "s3://BUCKET/PREFIX"),
