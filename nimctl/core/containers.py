@@ -95,8 +95,9 @@ class ContainerSpec(Value):
     read-only mounts, loopback ports. `command` replaces the image's, `entrypoint` too where it is
     not None. `tmpfs` maps a directory to its size in bytes. `ulimits` are soft and hard limit
     alike, -1 for none. `network` is `bridge`, `host`, `none`, or a name: those of OFFLINE_NETWORKS
-    are made when they are needed. Where a secret becomes a variable and `entrypoint` is not said,
-    the engine is asked for the image's when the container is created.
+    are made when they are needed. Servers are bound to no processors: docs/adr/0019. Where a secret
+    becomes a variable and `entrypoint` is not said, the engine is asked for the image's when the
+    container is created.
     """
 
     name: str
