@@ -44,8 +44,9 @@ class Unfinished:
         known = {word for file in files for word in (file.sha256, transfer_id(file)) if word}
         with self.removing():
             self._directory.mkdir(parents=True, exist_ok=True)
+            new = known.difference(self._words(name))
             with self._note(name).open("a") as note:
-                note.write("".join(f"{word}\n" for word in sorted(known)))
+                note.write("".join(f"{word}\n" for word in sorted(new)))
 
     def forget(self, name: str) -> None:
         """What a fetch brought is pinned, or needed no more."""

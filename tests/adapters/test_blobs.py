@@ -30,8 +30,11 @@ def test_an_adopted_file_is_read_only_under_its_digest_and_gone_from_where_it_wa
 ) -> None:
     staged = stage(tmp_path)
     assert not blobs.has(SHA256)
+    inode = staged.stat().st_ino
 
     path = blobs.adopt(staged, SHA256)
+
+    assert path.stat().st_ino == inode  # a copy could be seen half done
 
     assert path == blobs.path(SHA256) == blobs.layout.blob(SHA256)
     assert path.read_bytes() == DATA
