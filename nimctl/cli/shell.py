@@ -37,7 +37,14 @@ from nimctl.core.plan import (
     Write,
     labelled,
 )
+from nimctl.core.refs import ModelRef
 from nimctl.core.router import SOCKET, haproxy_config
+
+# Not as an argument, which every process of the machine could read. To another host curl does not
+# take it along: https://curl.se/docs/CVE-2018-1000007.html
+_HF_HEADER = (
+    """hf_token() { test -z "$HF_TOKEN" || printf 'Authorization: Bearer %s\\n' "$HF_TOKEN"; }"""
+)
 
 _Common: TypeAlias = (
     Fetch
@@ -223,33 +230,49 @@ def _fetches(step: Fetch, directory: str) -> Iterator[str]:
         total = f"at least {total}"
     count = len(step.missing)
     yield f"# fetch {count} {'file' if count == 1 else 'files'}, {total}: {step.reference}"
+    if any(_is_on_hub(file, step) for file in step.missing):
+        yield _HF_HEADER
     for file in step.missing:
-        yield from _fetch(file, Path(directory))
+        key = "hf_token | " if _is_on_hub(file, step) else ""
+        yield from _fetch(file, _target(directory, file.path), key)
     for archive in step.unpack:
-        yield from _unpack(Path(directory) / archive, directory)
+        yield from _unpack(_target(directory, archive), directory)
 
 
-def _fetch(file: File, directory: Path) -> Iterator[str]:
-    target = str(directory / file.path)
+def _is_on_hub(file: File, step: Fetch) -> bool:
+    """Whether a token for the Hub belongs there; a mirror gets none."""
+    ref, path = ModelRef.parse(step.reference), urlsplit(file.url).path
+    on_mirror = f"/hf/{ref.path}/" in path
+    return ref.scheme == "hf" and f"/{ref.path}/resolve/" in path and not on_mirror
+
+
+def _target(directory: str, path: str) -> str:
+    """Where a file goes; no program takes it for an option."""
+    target = str(Path(directory) / path)
+    return f"./{target}" if target.startswith("-") else target
+
+
+def _fetch(file: File, target: str, key: str) -> Iterator[str]:
+    """Lines for one file; `key` writes the header that opens the registry, before a pipe."""
     parts = urlsplit(file.url)
     if parts.scheme == "file":
         yield _command("install", "-D", "-m", "644", unquote(parts.path), target)
     elif parts.scheme == "s3":
         yield _command("aws", "s3", "cp", f"s3://{parts.netloc}{unquote(parts.path)}", target)
     else:
-        yield _command(
-            "curl", "--fail", "--location", "--create-dirs", "--output", target, file.url
-        )
+        header = ("--header", "@-") if key else ()
+        options = ("--fail", "--location", *header, "--create-dirs", "--output", target)
+        yield key + _command("curl", *options, file.url)
     if file.sha256:
         yield f"echo {shlex.quote(f'{file.sha256}  {target}')} | sha256sum --check --quiet"
 
 
-def _unpack(archive: Path, directory: str) -> Iterator[str]:
-    if archive.name.lower().endswith(".zip"):
-        yield _command("unzip", "-q", "-d", directory, str(archive))
+def _unpack(archive: str, directory: str) -> Iterator[str]:
+    if archive.lower().endswith(".zip"):
+        yield _command("unzip", "-q", "-d", directory, archive)
     else:
-        yield _command("tar", "-C", directory, "-xf", str(archive))
-    yield _command("rm", str(archive))
+        yield _command("tar", "-C", directory, "-xf", archive)
+    yield _command("rm", archive)
 
 
 def _command(*words: str) -> str:

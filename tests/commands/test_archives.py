@@ -58,6 +58,15 @@ def test_a_tarball_is_unpacked_and_not_kept(
     assert list((layout.root / "blobs" / "partial").iterdir()) == []
 
 
+def test_the_script_of_a_dry_run_takes_no_name_for_an_option(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "-rf.tar").write_bytes(tar_of_demo("w"))
+    dry = run("pull", (tmp_path / "-rf.tar").as_uri(), "--dry-run")
+    there = tmp_path / "there"
+    there.mkdir()
+    subprocess.run(["sh"], input=dry.out.encode(), cwd=there, check=True)
+    assert {path.name for path in there.iterdir()} == set(DEMO_FILES)
+
+
 def test_a_second_pull_fetches_nothing(run: Run, files: FileServer) -> None:
     url = files.put("m.tar.gz", Served(tar_of_demo()))
     run("pull", url)

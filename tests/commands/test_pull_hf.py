@@ -1,5 +1,6 @@
 """`pull` of hf:// against the stand-in that the real `hf` accepts, and from that one's cache."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Result, Run, words
+from fileserver import FileServer, Served
 from hub import Hub
 
 FILES = {"config.json": b"{}", "sub/model.gguf": b"GGUF" + bytes(5000)}
@@ -156,3 +158,47 @@ def test_each_refusal_says_what_to_do_next(
     assert result.code == code, result
     words(result, says)
     assert token is None or token not in result.err
+
+
+def sh(script: str, directory: Path, **environ: str) -> "subprocess.CompletedProcess[bytes]":
+    directory.mkdir()
+    return subprocess.run(
+        ["sh"],
+        input=script.encode(),
+        cwd=directory,
+        env={"PATH": os.environ["PATH"], **environ},
+        check=False,
+        capture_output=True,
+    )
+
+
+def test_the_script_of_a_dry_run_opens_a_gated_repository_with_the_token_of_its_reader(
+    hub: Hub, run: Run, tmp_path: Path
+) -> None:
+    dry = run("pull", "hf://acme/gated", "--dry-run", env={"HF_TOKEN": "hf_member"})
+    assert "hf_member" not in dry.out
+    hub.seen.clear()
+    done = sh(dry.out, tmp_path / "with", HF_TOKEN="hf_member")  # noqa: S106 - of a stand-in
+    assert done.returncode == 0, done
+    assert {name: (tmp_path / "with" / name).read_bytes() for name in FILES} == FILES
+    assert all("authorization" not in one.headers for one in hub.requests_to("cdn"))
+    assert sh(dry.out, tmp_path / "without").returncode != 0
+    public = run("pull", REFERENCE, "--dry-run")
+    assert sh(public.out, tmp_path / "public").returncode == 0
+
+
+def test_the_script_of_a_dry_run_sends_no_token_to_a_mirror(run: Run, tmp_path: Path) -> None:
+    with Hub() as site:
+        site.add("acme/tiny", FILES)
+        run("pull", REFERENCE, env={"HF_ENDPOINT": site.endpoint})
+    run("mirror", REFERENCE, tmp_path / "mirror")
+    with FileServer() as server:
+        for path in (tmp_path / "mirror").rglob("*"):
+            if path.is_file():
+                name = path.relative_to(tmp_path / "mirror").as_posix()
+                server.put(name, Served(path.read_bytes()))
+        mirror = {"NIMCTL_MIRROR_HF": server.url(""), "NIMCTL_HOME": str(tmp_path / "elsewhere")}
+        dry = run("pull", REFERENCE, "--dry-run", env=mirror)
+    assert dry.code == 0, dry
+    assert "curl" in dry.out
+    assert "hf_token" not in dry.out
