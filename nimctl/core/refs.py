@@ -27,7 +27,8 @@ _NGC_VERSION = re.compile(r"[\w.+*?\[\]-]+", re.ASCII)
 _OCI_REPOSITORY = re.compile(
     r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+", re.ASCII
 )
-_OCI_REVISION = re.compile(r"\w[\w.-]{0,127}|sha256:[0-9a-f]{64}", re.ASCII)
+_OCI_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_OCI_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _OLLAMA_MODEL = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and the underscores
@@ -222,18 +223,26 @@ def _parse_ngc(text: str, rest: str) -> ModelRef:
 
 def _parse_oci(text: str, rest: str) -> ModelRef:
     location, _, query = rest.partition("?")
-    repository, at, revision = location.partition("@")
-    if not at and ":" in location.rpartition("/")[2]:
-        repository, at, revision = location.rpartition(":")
-    if not _OCI_REPOSITORY.fullmatch(repository) or (at and not _OCI_REVISION.fullmatch(revision)):
-        raise UsageError(f"`{text}` is not oci://HOST/REPOSITORY[:TAG|@sha256:HEX]")
-    ref = ModelRef(scheme="oci", path=repository, revision=revision or None)
+    repository, at, digest = location.partition("@")
+    colon = tag = ""
+    if ":" in repository.rpartition("/")[2]:
+        repository, colon, tag = repository.rpartition(":")
+    is_tag, is_digest = _OCI_TAG.fullmatch(tag), _OCI_DIGEST.fullmatch(digest)
+    if (
+        not _OCI_REPOSITORY.fullmatch(repository)
+        or (colon and not is_tag)
+        or (at and not is_digest)
+    ):
+        raise UsageError(f"`{text}` is not oci://HOST/REPOSITORY[:TAG][@sha256:HEX]")
+    # Beside a digest, a tag only tells people what it was.
+    ref = ModelRef(scheme="oci", path=repository, revision=digest or tag or None)
     return _selecting(ref, text, query)
 
 
 def _parse_ollama(text: str, rest: str) -> ModelRef:
     model, colon, tag = rest.partition(":")
-    if not _OLLAMA_MODEL.fullmatch(model) or (colon and not _OCI_REVISION.fullmatch(tag)):
+    is_revision = _OCI_TAG.fullmatch(tag) or _OCI_DIGEST.fullmatch(tag)
+    if not _OLLAMA_MODEL.fullmatch(model) or (colon and not is_revision):
         raise UsageError(f"`{text}` is not ollama://[NAMESPACE/]NAME[:TAG]")
     return ModelRef(scheme="ollama", path=model, revision=tag or None)
 

@@ -38,6 +38,9 @@ def test_a_pushed_model_comes_back_and_is_served(
     run("pull", "capitals-demo")
     pushed = run("push", "capitals-demo", f"oci://{registry.host}/demo:1", "--json").json
     assert pushed["digest"].startswith("sha256:")
+    said = run("push", "capitals-demo", f"oci://{registry.host}/demo:1").out.strip()
+    assert said == f"oci://{registry.host}/demo:1@{pushed['digest']}"
+    assert run("pull", said, "--json").json["revision"] == pushed["digest"]
     elsewhere = {"NIMCTL_HOME": str(tmp_path / "elsewhere")}
     pulled = run("pull", f"oci://{registry.host}/demo:1", "--json", env=elsewhere).json
     assert pulled["revision"] == pushed["digest"]

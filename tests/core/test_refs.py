@@ -178,6 +178,16 @@ def test_a_reference_is_narrowed_where_it_has_globs() -> None:
         ModelRef.parse("capitals-demo").narrowed(("x",), ())
 
 
+def test_beside_a_digest_a_tag_says_nothing() -> None:
+    digest = f"sha256:{'a' * 64}"
+    ref = ModelRef.parse(f"oci://localhost:5000/a/b:1.0@{digest}")
+    assert (ref.path, ref.revision) == ("localhost:5000/a/b", digest)
+    assert ref == ModelRef.parse(f"oci://localhost:5000/a/b@{digest}")
+    for wrong in (f":@{digest}", "@1.0", f":1.0@{digest[:-1]}", f"@{digest}:1.0"):
+        with pytest.raises(UsageError, match="oci://HOST/REPOSITORY"):
+            ModelRef.parse(f"oci://localhost:5000/a/b{wrong}")
+
+
 def test_plain_http_is_taken_from_this_machine_or_with_a_digest() -> None:
     for host in ("127.0.0.1:8080", "[::1]:8080", "localhost", "LOCALHOST:1", "127.8.8.8"):
         assert ModelRef.parse(f"http://{host}/m.gguf").scheme == "http"

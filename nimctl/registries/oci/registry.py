@@ -1,4 +1,4 @@
-"""Models in OCI registries: `oci://HOST/REPOSITORY[:TAG|@sha256:HEX]`."""
+"""Models in OCI registries: `oci://HOST/REPOSITORY[:TAG][@sha256:HEX]`."""
 
 import platform
 import time
