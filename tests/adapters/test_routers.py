@@ -4,14 +4,17 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from router_groups import Group
 from waiting import until
 
+from nimctl.core.errors import DeadlineError
 from nimctl.core.plan import Configure
 from nimctl.core.router import Replica, Router, haproxy_argv
 from nimctl.serving import routers
@@ -84,3 +87,40 @@ def test_a_replica_is_admitted_by_a_check_that_succeeds_and_not_by_those_before_
             admitted.result()
             assert balanced.metric("check_status", 1, state="L7OK") == 1
             assert "r-1" in routers.serving(at)
+
+
+def test_a_drain_lasts_until_the_last_request_is_answered(balanced: Balanced) -> None:
+    at, where = Path(balanced.router.socket), ("127.0.0.1", balanced.replica_port)
+    asked, finish = threading.Event(), threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            if not connection.recv(4096).startswith(b"GET /health"):
+                asked.set()
+                finish.wait()
+            connection.sendall(OK)
+
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(listening.accept()[0],)).start()
+
+    with socket.create_server(where) as listening, ThreadPoolExecutor(2) as pool:
+        threading.Thread(target=serve, args=(listening,)).start()
+        routers.admit(at, "r-1")
+        try:
+            answered = pool.submit(urlopen, f"http://127.0.0.1:{balanced.router.port}/slow")
+            asked.wait()
+            with pytest.raises(DeadlineError, match="r-1 still has requests"):
+                routers.drain(at, "r-1", 0.2)
+            drained = pool.submit(routers.drain, at, "r-1", 60)
+            # It looks every 50 ms.
+            assert wait([drained], timeout=0.5).not_done
+            finish.set()
+            drained.result()
+            assert answered.result().status == HTTPStatus.OK
+            # Which nobody would get that asks now.
+            assert routers.serving(at) == frozenset()
+        finally:
+            finish.set()
+            listening.shutdown(socket.SHUT_RDWR)
