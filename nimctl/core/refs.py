@@ -44,6 +44,10 @@ _SITES = {
     "registry.ollama.ai": "ollama",
 }
 _MODEL_PAGE = re.compile(r"/(library/)?(?P<model>[\w.-]+(/[\w.-]+)?(:[\w.-]+)?)/?", re.ASCII)
+_HUB_FILES_PAGE = re.compile(
+    r"/(?P<model>[\w.-]+/[\w.-]+)/(?P<kind>blob|tree)/(?P<revision>[^/]+)(/(?P<path>.*[^/]))?/?",
+    re.ASCII,
+)
 _WITH_GLOBS = ("hf", "ngc", "oci", "s3")
 _FORMS = (
     "a catalogue name, ngc://ORG[/TEAM]/MODEL[:VERSION], hf://ORG/REPO[@REVISION], "
@@ -263,8 +267,7 @@ def _parse_web(text: str, rest: str) -> ModelRef:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise UsageError(f"`{text}` is no URL", cause=str(error)) from None
-    if (site := _SITES.get(host or "")) and (page := _MODEL_PAGE.fullmatch(parts.path)):
-        meant = f"{site}://{page['model']}"
+    if meant := _meant_by_page(_SITES.get(host or ""), parts.path):
         raise OtherReferenceError(f"`{text}` is a page, not a file", meant)
     if not host or not PurePosixPath(parts.path).name:
         raise UsageError(f"`{text}` names no file", hint=f"{scheme}://HOST/PATH/FILE#sha256=HEX")
@@ -278,6 +281,16 @@ def _parse_web(text: str, rest: str) -> ModelRef:
             f"`{text}` is neither encrypted nor pinned", hint="use https://, or append #sha256=HEX"
         )
     return ModelRef(scheme=scheme, path=rest.partition("#")[0], sha256=sha256 or None)
+
+
+def _meant_by_page(site: str | None, path: str) -> str | None:
+    """The model, or what of it, that a site's page shows; None for what is no such page."""
+    if site and (page := _MODEL_PAGE.fullmatch(path)):
+        return f"{site}://{page['model']}"
+    if site == "hf" and (page := _HUB_FILES_PAGE.fullmatch(path)):
+        what = {"blob": f"?file={page['path']}", "tree": f"?include={page['path']}/*"}[page["kind"]]
+        return f"hf://{page['model']}@{page['revision']}{what if page['path'] else ''}"
+    return None
 
 
 def _parse_file(text: str, rest: str) -> ModelRef:

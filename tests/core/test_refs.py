@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nimctl.core.errors import NotFoundError, UsageError
+from nimctl.core.errors import NotFoundError, OtherReferenceError, UsageError
 from nimctl.core.facts import File
 from nimctl.core.refs import ModelRef
 from nimctl.core.selection import selected
@@ -176,6 +176,29 @@ def test_a_reference_is_narrowed_where_it_has_globs() -> None:
     assert str(ref.narrowed(("*.json",), ("y*",))) == "ngc://a/b:1?include=x.txt,*.json&exclude=y*"
     with pytest.raises(UsageError, match="do not go with"):
         ModelRef.parse("capitals-demo").narrowed(("x",), ())
+
+
+@pytest.mark.parametrize(
+    ("page", "meant"),
+    [
+        ("blob/main/sub/m.gguf", "hf://acme/tiny@main?file=sub/m.gguf"),
+        ("blob/main/a%20b.gguf?x=1", "hf://acme/tiny@main?file=a%20b.gguf"),
+        ("tree/v1", "hf://acme/tiny@v1"),
+        ("tree/refs%2Fpr%2F1/", "hf://acme/tiny@refs%2Fpr%2F1"),
+        ("tree/main/sub/of", "hf://acme/tiny@main?include=sub/of/*"),
+    ],
+)
+def test_a_page_of_the_hub_that_shows_files_is_answered_with_what_is_meant(
+    page: str, meant: str
+) -> None:
+    with pytest.raises(OtherReferenceError, match="is a page, not a file") as caught:
+        ModelRef.parse(f"https://huggingface.co/acme/tiny/{page}")
+    assert caught.value.meant == meant
+    assert ModelRef.parse(meant).path == "acme/tiny"
+
+
+def test_the_hub_s_files_are_files() -> None:
+    assert ModelRef.parse("https://huggingface.co/a/b/resolve/main/m.gguf").scheme == "https"
 
 
 def test_beside_a_digest_a_tag_says_nothing() -> None:
