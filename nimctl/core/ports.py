@@ -81,6 +81,11 @@ class Containers(Protocol):
     is not there, may not be used, or fails.
     """
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the ports of its containers are those of this machine."""
+        ...
+
     def describe(self) -> ContainerEngine:
         """Say what the engine is and what it offers."""
         ...

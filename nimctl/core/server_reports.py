@@ -7,12 +7,12 @@ class ServerReport(Value):
     """A server as `ps` shows it: an embedded one has a `pid`, one in a container `container`.
 
     `state` is `starting`, `ready`, `unresponsive` or `exited`, for containers also `created`,
-    `paused` or `restarting`. `reason` is why the profile was chosen, `plan` what was decided beside
-    it. `started` is an RFC 3339 time in UTC, `uptime_s` in seconds and None
-    when it has exited, `exit_code` then its status. A replica has the name of its router as
-    `group`. `gpus` are UUIDs, memory is the machine's, in bytes; requests are those
-    that are worked on and those that wait, None where the server does not count them. `argv` starts
-    the server again.
+    `paused`, `restarting`, or `running` on another machine, where it cannot be asked. `reason` is
+    why the profile was chosen, `plan` what was decided beside it. `started` is an RFC 3339 time in
+    UTC, `uptime_s` in seconds and None when it has exited, `exit_code` then its status. A replica
+    has the name of its router as `group`. `gpus` are UUIDs, memory is the machine's, in bytes;
+    requests are those that are worked on and those that wait, None where the server does not count
+    them. `argv` starts the server again.
     """
 
     name: str

@@ -7,6 +7,8 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from nimctl.core.containers import Container, ContainerSpec
 from nimctl.core.docker_run import docker_run_argv
 from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
@@ -115,6 +117,10 @@ class ContainerServers:
             DeadlineError: It is not ready in time.
             ContainerEngineError: The engine is gone.
         """
+        if not self._containers.is_local and step.until != "none":
+            name = step.server.name
+            emit(Noted(message=f"{name} is on another machine, where it is not asked"))
+            step = msgspec.structs.replace(step, until="none")
         Watch(self._containers, step, emit).wait()
 
     def let_go(self) -> None:
@@ -146,8 +152,9 @@ class ContainerServers:
         if not one.state.is_running:
             return True
         server = server_of(one.labels)
-        if server.backend == ROUTER:
-            # It has to be told first: only then no new requests come.
+        if server.backend == ROUTER or not self._containers.is_local:
+            # A router has to be told first: only then no new requests come. A server on another
+            # machine is not asked what it still has to do.
             return self._containers.stop(name, grace_s)
         deadline = time.monotonic() + grace_s
         self._drain(server, deadline - min(_END_S, grace_s / 2))
@@ -303,7 +310,7 @@ class ContainerServers:
         server, state = server_of(one.labels), one.state
         started = state.started or one.created
         uptime = _seconds_since(started) if state.is_running else None
-        word = _word(one, server, uptime)
+        word = self._word(one, server, uptime)
         load = load_of(server, _PROBE_S) if word == "ready" else Load()
         usage = self._containers.usage(one.name) if state.is_running else None
         spec = self._containers.spec(one.name)
@@ -333,19 +340,21 @@ class ContainerServers:
             argv=docker_run_argv(spec) if spec else (),
         )
 
+    def _word(self, one: Container, server: Server, uptime_s: float | None) -> str:
+        if one.state.status in ("paused", "restarting", "created"):
+            return one.state.status
+        if uptime_s is None:
+            return "exited"
+        if not self._containers.is_local:
+            # Its address is one of that machine; here another server may have it.
+            return "running"
+        if health.answers(server.url, server.health_path, _PROBE_S):
+            return "ready"
+        return "starting" if uptime_s < _LONGEST_START_S else "unresponsive"
+
 
 def _runs(one: Container) -> bool:
     return one.state.is_running
-
-
-def _word(one: Container, server: Server, uptime_s: float | None) -> str:
-    if one.state.status in ("paused", "restarting", "created"):
-        return one.state.status
-    if uptime_s is None:
-        return "exited"
-    if health.answers(server.url, server.health_path, _PROBE_S):
-        return "ready"
-    return "starting" if uptime_s < _LONGEST_START_S else "unresponsive"
 
 
 def _seconds_since(time_text: str) -> float:

@@ -13,6 +13,7 @@ from docker_cli import docker
 from gpu_engine import GpuEngine
 from stand_in_image import make_image
 from starting import Starting
+from waiting import until
 
 from nimctl import settings
 from nimctl.core.containers import ContainerSpec
@@ -20,6 +21,7 @@ from nimctl.core.servers import Server
 from nimctl.serving.container_servers import ContainerServers
 from nimctl.serving.docker.endpoints import endpoints
 from nimctl.serving.docker.engine import DockerEngine
+from nimctl.serving.health import free_port, free_ports
 
 
 @pytest.fixture
@@ -215,3 +217,38 @@ def test_a_restarted_engine_brings_its_servers_back_and_nimctl_knows_them(
         assert run("rm", "kept", env=env).code == 0
     finally:
         daemon.stop()
+
+
+@pytest.fixture
+def from_elsewhere(server: Server, tmp_path: Path) -> Iterator[str]:  # noqa: ARG001 - it is there
+    """The engine by an address that is not loopback, as another machine has it."""
+    config = "{{(index .IPAM.Config 0).Gateway}}"
+    address = docker("network", "inspect", "bridge", "--format", config)
+    (port,) = free_ports(1)
+    door = tmp_path / "door.cfg"
+    door.write_text(
+        "defaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n"
+        f"listen engine\n bind {address}:{port}\n server engine unix@/var/run/docker.sock\n"
+    )
+    with subprocess.Popen(["haproxy", "-db", "-f", door]) as process:
+        until(lambda: free_port(address, port) is None)
+        yield f"tcp://{address}:{port}"
+        process.terminate()
+
+
+def test_a_server_on_another_machine_is_not_taken_for_what_answers_here(
+    run: Run, environ: dict[str, str], server: Server, from_elsewhere: str
+) -> None:
+    busy(server, "num_requests_running 3")
+    environ["DOCKER_HOST"] = from_elsewhere
+    found = listed(run)[server.name]
+    assert (found["state"], found["requests_running"]) == ("running", None)
+    assert run("logs", server.name).out
+    restarted = run("restart", server.name)
+    assert restarted.code == 0, restarted
+    assert f"{server.name} is on another machine" in restarted.err
+    # Nothing here says what it still has to do, so that it is told to end at once.
+    busy(server, "num_requests_running 3")
+    assert run("stop", server.name).code == 0
+    assert listed(run, "--all")[server.name]["state"] == "exited"
+    assert run("rm", "--server", server.name).code == 0

@@ -14,6 +14,7 @@ from docker.tls import TLSConfig
 
 from nimctl.core.errors import ContainerEngineError
 from nimctl.core.machine import ContainerEngine
+from nimctl.core.servers import LOOPBACK
 from nimctl.serving.docker.endpoints import Endpoint, cdi_gpus, no_engine
 from nimctl.serving.docker.failures import translated, unreachable
 from nimctl.serving.docker.tunnel import Tunnel
@@ -80,6 +81,11 @@ class Connection:
     def is_local(self) -> bool:
         """Whether the engine runs on this machine."""
         return self.endpoint.scheme == "unix"
+
+    @property
+    def publishes_here(self) -> bool:
+        """Whether the ports of its containers are those of this machine."""
+        return self.is_local or urlsplit(self.endpoint.url).hostname in LOOPBACK
 
     def close(self) -> None:
         """Close the client and end the tunnel."""

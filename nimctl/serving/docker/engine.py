@@ -59,6 +59,11 @@ class DockerEngine:
     def _where(self) -> str:
         return self._connection.endpoint.url
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the ports of its containers are those of this machine."""
+        return self._connection.publishes_here
+
     def describe(self) -> ContainerEngine:
         """Say what the engine is and what it offers."""
         return self._connection.describe()
