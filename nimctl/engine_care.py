@@ -39,7 +39,8 @@ def remove_engines(names: Iterable[str], tools: Tools) -> EnginesRemoved:
         NotFoundError: There is no such engine.
         UsageError: A server runs it, or the name means several.
     """
-    chosen = [tools.engines.named(name) for name in names]
+    # Two names may mean the same.
+    chosen = {one.key: one for one in (tools.engines.named(name) for name in names)}.values()
     users = engine_room.users_of_engines(tools)
     for engine in chosen:
         if engine.key in users:

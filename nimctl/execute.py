@@ -71,6 +71,7 @@ def _act(step: Step, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
             emit(Started(task="attach", title=f"attaching engine {key[:12]}"))
             inside = Path(step.directory) / engine_directory(step.recipe.backend)
             tools.models.attach(tools.engines.path(key), inside)
+            tools.engines.touch(key)
         case FillCache() | FillStore():
             emit(Started(task="fill", title=f"laying out {step.directory}"))
             _fill(step, tools)

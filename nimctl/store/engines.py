@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from nimctl.core.trtllm.job import WORK
 from nimctl.store.locks import held, try_lock
 
 _SHORTEST_KEY = 6
+_KEY = re.compile(r"[0-9a-f]{64}")
 # Stands for the key while that is not known.
 _IMPORT = "import"
 
@@ -61,7 +64,8 @@ class EngineStore:
         """Every engine, in no order."""
         for path in (self._layout.root / "engines").glob(f"[!.]*/{SIDECAR}"):
             engine = documents.read(path, Engine)
-            if engine is not None:
+            # A directory that was copied or renamed by hand is nobody's engine.
+            if engine is not None and engine.key == path.parent.name:
                 yield engine
 
     def touch(self, key: str) -> None:
@@ -69,16 +73,16 @@ class EngineStore:
         os.utime(self._layout.engine(key))
 
     def last_used(self, key: str) -> datetime:
-        """When an engine was used last, or made."""
-        return datetime.fromtimestamp(self._layout.engine(key).stat().st_mtime, UTC)
+        """When an engine was used last, or made; long ago for one that was removed meanwhile."""
+        try:
+            used = self._layout.engine(key).stat().st_mtime
+        except FileNotFoundError:
+            used = 0.0
+        return datetime.fromtimestamp(used, UTC)
 
     def remove(self, key: str) -> None:
-        """Remove an engine and the log of its build."""
-        directory = self._layout.engine(key)
-        # Out of sight first: what is half removed must not be found.
-        gone = directory.with_name(f".{key}.{secrets.token_hex(4)}")
-        directory.rename(gone)
-        shutil.rmtree(gone)
+        """Remove an engine and the log of its build; absent is well."""
+        self._discard(key)
         self._layout.build_log(key).unlink(missing_ok=True)
 
     def obtain(
@@ -161,12 +165,20 @@ class EngineStore:
         return True
 
     def clear_leftovers(self) -> None:
-        """Remove what builds that were killed have left; those that run are not touched."""
-        for path in (self._layout.root / "engines").glob(".*"):
-            lock = try_lock(self._layout.lock(f"engine-{path.name.split('.')[1]}"))
+        """Remove what builds that were killed have left; those that run are not touched.
+
+        A directory whose sidecar was removed goes too: no engine is found in it any more.
+        """
+        for path in (self._layout.root / "engines").glob("*"):
+            key = path.name.split(".")[1] if path.name.startswith(".") else path.name
+            if not _is_leftover(path):
+                continue
+            lock = try_lock(self._layout.lock(f"engine-{key}"))
             if lock is not None:
                 try:
-                    shutil.rmtree(path)
+                    # Whoever had the lock may have published it meanwhile.
+                    if _is_leftover(path):
+                        shutil.rmtree(path, ignore_errors=True)
                 finally:
                     lock.release()
 
@@ -181,6 +193,14 @@ class EngineStore:
         for path in (self._layout.root / "engines").glob(f".{key}.*"):
             shutil.rmtree(path)
 
+    def _discard(self, key: str) -> None:
+        directory = self._layout.engine(key)
+        # Out of sight first: what is half removed must not be found.
+        gone = directory.with_name(f".{key}.{secrets.token_hex(4)}")
+        with suppress(FileNotFoundError):
+            directory.rename(gone)
+            shutil.rmtree(gone)
+
     def _staged(self, key: str) -> "_Staged":
         return _Staged(self._layout.engine(key).with_name(f".{key}.{secrets.token_hex(4)}"))
 
@@ -188,6 +208,8 @@ class EngineStore:
         for file in engine.files:
             (staged / file.path).chmod(0o444)
         documents.write(staged / SIDECAR, engine)
+        # What is there has no sidecar, or it would have been found.
+        self._discard(engine.key)
         staged.rename(self._layout.engine(engine.key))
 
 
@@ -203,6 +225,12 @@ class _Staged:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _is_leftover(path: Path) -> bool:
+    if path.name.startswith("."):
+        return path.is_dir()
+    return _KEY.fullmatch(path.name) is not None and not (path / SIDECAR).exists()
 
 
 def described(directory: Path) -> Iterator[EngineFile]:

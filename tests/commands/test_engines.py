@@ -63,6 +63,16 @@ def test_finding_an_engine_counts_as_using_it(run: Run, build: Build, layout: La
     assert [one["engine"]["key"] for one in listed] == [old, new]
 
 
+def test_serving_an_engine_counts_as_using_it(run: Run, build: Build, layout: Layout) -> None:
+    old, new = build("q8_0"), build("f16")
+    used(layout, old, 1000)
+    used(layout, new, 2000)
+    argv = ("serve", "capitals-demo", "--precision", "q8_0", "-d", "-p", "auto", "-q")
+    assert run(*argv).code == 0
+    run("stop", "capitals-demo")
+    assert [one["engine"]["key"] for one in run("engines", "--json").json["engines"]] == [old, new]
+
+
 def test_an_engine_moves_in_a_tar_file(
     run: Run, build: Build, elsewhere: dict[str, str], tmp_path: Path
 ) -> None:
@@ -236,6 +246,38 @@ def test_a_removed_engine_frees_its_room(run: Run, build: Build, layout: Layout)
     # The links in the model's directory are gone too, or the blocks would stay taken.
     assert list(layout.root.rglob("model.gguf")) == []
     assert run("engines", "--json").json["engines"] == []
+
+
+def test_an_engine_may_be_named_twice(run: Run, build: Build) -> None:
+    key = build("q8_0")
+    result = run("engines", "rm", key[:12], key, "--json")
+    assert result.code == 0, result
+    assert result.json["engines"] == [key]
+
+
+def test_the_hint_on_a_damaged_sidecar_mends_it(run: Run, build: Build, layout: Layout) -> None:
+    key = build("q8_0")
+    sidecar = layout.engine(key) / "engine.json"
+    sidecar.chmod(0o644)
+    sidecar.write_text("{")
+    refused = run("engines")
+    assert refused.code == 6
+    words(refused, f"hint: rm {sidecar}, then run the command again")
+    sidecar.unlink()
+    again = run("build-engine", "capitals-demo", "--precision", "q8_0", "--json")
+    assert again.code == 0, again
+    assert again.json["built"] is True
+    sidecar.unlink()
+    assert run("engines", "prune", "--max-size", "1TiB").code == 0
+    assert not layout.engine(key).exists()
+
+
+def test_a_copy_of_an_engine_by_hand_is_none(run: Run, build: Build, layout: Layout) -> None:
+    key = build("q8_0")
+    layout.engine(key).rename(layout.engine("mine"))
+    assert run("engines").out.startswith("no engines in ")
+    run("engines", "prune", "--max-size", "1TiB")
+    assert layout.engine("mine").is_dir()
 
 
 @pytest.mark.parametrize(("key", "code"), [("abc", 2), ("0123456789ab", 3)])
