@@ -1,11 +1,11 @@
 """The room that engines take: which are in use, and which go when there is a limit."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from nimctl.core.engine import Engine
-from nimctl.core.errors import ContainerEngineError
+from nimctl.core.errors import ContainerEngineError, NoContainerEngineError
+from nimctl.core.events import Emit, Noted
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import EnginesRemoved
 from nimctl.core.retention import Kept, surplus
@@ -14,7 +14,7 @@ from nimctl.tools import Tools
 
 
 def prune_engines(
-    max_bytes: int, tools: Tools, *, remove: bool, keep: str | None = None
+    max_bytes: int, tools: Tools, emit: Emit, *, remove: bool, keep: str | None = None
 ) -> EnginesRemoved:
     """Find the engines that were used least recently, until the rest fits; what builds left too.
 
@@ -33,7 +33,7 @@ def prune_engines(
     ]
     chosen = [engines[key] for key in surplus(kept, max_bytes)]
     if remove:
-        clear_orphans(tools)
+        clear_orphans(tools, emit)
         return remove_engines(chosen, tools)
     return EnginesRemoved(
         engines=tuple(engine.key for engine in chosen),
@@ -41,17 +41,22 @@ def prune_engines(
     )
 
 
-def clear_orphans(tools: Tools) -> None:
+def clear_orphans(tools: Tools, emit: Emit) -> None:
     """Remove what builds whose nimctl was killed have left: containers, which hold GPUs, and files.
 
-    Those of other homes are not touched. A container engine that does not answer is told of by
-    whoever needs it.
+    Those of other homes are not touched. Where the container engine cannot do it that is said, and
+    fails nothing: the next build or pruning tries again.
     """
-    with suppress(ContainerEngineError):
+    try:
         for one in tools.containers.containers({BUILD_LABEL: None}):
             if _builds_here(one.name, tools) and tools.engines.is_idle(one.labels[BUILD_LABEL]):
                 # Not by its name: by now another build may have that.
                 tools.containers.remove(one.id)
+    except NoContainerEngineError:
+        pass  # nor containers
+    except ContainerEngineError as error:
+        why = f"{error.message}: {error.cause}" if error.cause else error.message
+        emit(Noted(message=f"containers of builds that were killed may be left; {why}"))
     tools.engines.clear_leftovers()
 
 
@@ -61,12 +66,12 @@ def _builds_here(name: str, tools: Tools) -> bool:
     return spec is not None and any(Path(one.source).parent == engines for one in spec.mounts)
 
 
-def keep_to_limit(tools: Tools, new: str) -> EnginesRemoved | None:
+def keep_to_limit(tools: Tools, new: str, emit: Emit) -> EnginesRemoved | None:
     """Make room for a new engine where a limit is configured; None when nothing had to go."""
     limit = tools.settings.engines_limit
     if limit is None:
         return None
-    gone = prune_engines(limit, tools, remove=True, keep=new)
+    gone = prune_engines(limit, tools, emit, remove=True, keep=new)
     return gone if gone.engines else None
 
 

@@ -167,7 +167,7 @@ def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:
     def _build_trtllm(job: EngineJob, key: str, staging: Path) -> str | None:
         from nimctl.engines.trtllm.runners import Site
 
-        engine_room.clear_orphans(tools)
+        engine_room.clear_orphans(tools, emit)
         site = Site(key, checkpoint, staging, tools.layout.build_log(key))
         return tools.trtllm_builder(job).build(job, site, emit)
 
@@ -175,7 +175,7 @@ def _build(step: Build, tools: Tools, emit: Emit) -> tuple[Engine, bool]:
         emit(Noted(message="another process builds this engine; waiting for it"))
 
     engine, built = tools.engines.obtain(artifact, step.recipe, build, on_wait=wait)
-    if built and (gone := engine_room.keep_to_limit(tools, engine.key)):
+    if built and (gone := engine_room.keep_to_limit(tools, engine.key, emit)):
         emit(Noted(message=f"{len(gone.engines)} engines removed, to keep to the limit"))
     return engine, built
 

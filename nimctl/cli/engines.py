@@ -121,8 +121,8 @@ def prune(settings: "Settings", /, *, max_size: int, dry_run: bool, output: "Out
     from nimctl import engine_room
     from nimctl.tools import Tools
 
-    with Tools(settings) as tools:
-        report = engine_room.prune_engines(max_size, tools, remove=not dry_run)
+    with Tools(settings) as tools, output.progress() as progress:
+        report = engine_room.prune_engines(max_size, tools, progress, remove=not dry_run)
     output.data(report, lambda: _removed(report, "would free" if dry_run else "freed"))
 
 

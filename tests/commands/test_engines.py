@@ -308,6 +308,14 @@ def test_what_a_killed_build_left_goes_with_prune(run: Run, build: Build, layout
     assert layout.engine(key).is_dir()
 
 
+def test_pruning_says_that_it_could_not_ask_for_containers(run: Run, build: Build) -> None:
+    build("q8_0")
+    prune = ("engines", "prune", "--max-size", "1TiB")
+    result = run(*prune, env={"DOCKER_HOST": "unix:///nowhere.sock"})
+    assert result.code == 0, result
+    words(result, "containers of builds that were killed may be left; ", "/nowhere.sock")
+
+
 @pytest.mark.parametrize("text", ["", "much", "-1", "5 parsecs"])
 def test_what_is_no_size_is_refused(run: Run, text: str) -> None:
     assert run("engines", "prune", "--max-size", text).code == 2

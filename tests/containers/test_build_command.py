@@ -216,10 +216,12 @@ def test_the_container_of_a_nimctl_that_was_killed_goes_with_the_next_build(
     assert engines(layout) == []
 
 
-def ended(machine: dict[str, str], *argv: str) -> int:
-    with start(machine, *argv) as child:
-        child.communicate(timeout=60)
-    return child.returncode
+def pruned(machine: dict[str, str]) -> str:
+    """What pruning has said: of a container that it could not remove, why."""
+    with start(machine, "engines", "prune", "--max-size", "1TiB") as child:
+        _, err = child.communicate(timeout=120)
+    assert child.returncode == 0, err
+    return err
 
 
 def test_pruning_ends_builds_whose_nimctl_was_killed_and_no_others(
@@ -229,16 +231,16 @@ def test_pruning_ends_builds_whose_nimctl_was_killed_and_no_others(
     child = start(machine, *BF16)
     while containers(gpu_engine) == "":
         assert child.poll() is None
-    prune = ("engines", "prune", "--max-size", "1TiB")
-    assert ended(machine, *prune) == 0
+    pruned(machine)
     assert containers(gpu_engine)
     child.kill()
     child.communicate()
-    elsewhere = {**machine, "NIMCTL_HOME": str(tmp_path / "elsewhere")}
-    assert ended(elsewhere, *prune) == 0
+    pruned({**machine, "NIMCTL_HOME": str(tmp_path / "elsewhere")})
     assert containers(gpu_engine)
-    assert ended(machine, *prune) == 0
-    assert containers(gpu_engine) == ""
+    # A busy engine may not get it done in its time; then that is said, and tried again.
+    tries = (pruned(machine) for _ in range(10))
+    said = next((one for one in tries if "may be left" not in one), "it was tried ten times")
+    assert containers(gpu_engine) == "", said
 
 
 def test_two_builds_of_one_engine_build_it_once(
