@@ -40,7 +40,7 @@ class Artifact(Value):
     ensemble, is such a one: every model has a directory of a version.
     https://docs.nvidia.com/deeplearning/triton-inference-server/archives/triton-inference-server-2310/user-guide/docs/user_guide/model_repository.html
     `tags` are what a NIM manifest says of the profile that takes them, `beside` the references of
-    what it takes from elsewhere.
+    what it takes from elsewhere. `gpu` is the one that its publisher says it was made for.
     """
 
     schema_version: int = 1
@@ -51,6 +51,7 @@ class Artifact(Value):
     directories: tuple[str, ...] = ()
     tags: dict[str, str] = {}
     beside: tuple[str, ...] = ()
+    gpu: str | None = None
 
     @property
     def digest(self) -> str | None:

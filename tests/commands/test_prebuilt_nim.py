@@ -160,6 +160,29 @@ def test_a_version_of_ngc_says_no_gpu_by_itself(run: Run, ngc: Ngc) -> None:
     assert not any("rank0" in one.path for one in ngc.requests_to("blob"))
 
 
+@pytest.mark.parametrize(
+    ("version", "stated"),
+    [("fast", "H100"), ("h100x1-throughput-precision.bf16-udrspesh5q", None)],
+    ids=["publisher", "name"],
+)
+def test_a_version_of_ngc_is_for_the_gpu_that_ngc_shows(
+    run: Run, ngc: Ngc, version: str, stated: str | None
+) -> None:
+    ngc.models["acme", "team", "tiny_llama"].add(version, engine_files(), gpu_model=stated)
+    reference = f"ngc://{MODEL}:{version}"
+    (shown,) = run("versions", reference, "--json").json["versions"]
+    assert shown["version"]["gpu"] == "H100"
+    plan = run("build-engine", reference, "--gpu", "h100_sxm", "--dry-run")
+    assert plan.code == 0, plan
+    assert "has an engine for h100_sxm, bf16 tp1" in plan.out
+    refused = run("build-engine", reference, "--gpu", "l40s", "--dry-run")
+    assert refused.code == 7, refused
+    words(refused, "its compute capability is 9.0, needed is 8.9")
+    other = run("build-engine", reference, "--gpu", "l40s", "--built-for", "l40s", "--dry-run")
+    words(other, "was built for h100_sxm, not for l40s")
+    assert not any("rank0" in one.path for one in ngc.requests_to("blob"))
+
+
 @pytest.mark.usefixtures("h100")
 def test_pulling_it_again_keeps_what_the_manifest_said(
     run: Run, ngc: Ngc, model: str, tmp_path: Path

@@ -58,8 +58,8 @@ def usable(target: Target, options: BuildOptions, host: Host, facts: BuilderFact
     if found.recipe.gpu is None and found.recipe.compute_capability is None:
         raise UsageError(
             f"the engine in {found.reference} does not say for which GPU it was built",
-            cause="it has no sidecar of nimctl's and no tags of a NIM manifest, and TensorRT-LLM's"
-            " config.json names no GPU",
+            cause="it has no sidecar of nimctl's, no tags of a NIM manifest and no GPU on NGC, and"
+            " TensorRT-LLM's config.json names no GPU",
             hint=f"nimctl build-engine '{target.ref}' --built-for {gpu.key or 'GPU'}, if that is"
             " what it was built for; nimctl remembers it",
         )
@@ -182,7 +182,7 @@ def _known(target: Target, options: BuildOptions, facts: BuilderFacts) -> FoundE
     if is_ not in (None, said):
         raise UsageError(
             f"the engine in {found.reference} was built for {is_}, not for {said}",
-            cause="its sidecar, or the tags that it came with, say so",
+            cause="its sidecar, the tags that it came with, or NGC say so",
             hint="leave --built-for out",
         )
     return built_for(found, said)

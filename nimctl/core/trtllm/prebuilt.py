@@ -2,7 +2,8 @@
 
 The layout of an engine's directory, and what its `config.json` holds: NVIDIA/TensorRT-LLM,
 tensorrt_llm/builder.py at 008b2b8d, `Engine.save` and `EngineConfig.to_dict`. It names no GPU: that
-is known from nimctl's sidecar, or from the tags of a NIM manifest, or not at all.
+is known from nimctl's sidecar, from the tags of a NIM manifest, from what its publisher wrote on NGC,
+or not at all.
 """
 
 import re
@@ -186,6 +187,12 @@ def gpu_of_tags(tags: Mapping[str, str]) -> tuple[str | None, str | None]:
     return (parts[0].key if len(parts) == 1 else None), capability
 
 
+def _gpu_of(artifact: Artifact) -> tuple[str | None, str | None]:
+    """What a manifest says, or else the publisher."""
+    said = gpu_of_tags(artifact.tags)
+    return said if any(said) else gpu_of_tags({"gpu": artifact.gpu or ""})
+
+
 def built_for(found: FoundEngine, gpu: str) -> FoundEngine:
     """The engine with the GPU that a person says it was built for, a key of the table."""
     part = by_key(gpu)
@@ -236,7 +243,7 @@ def _recipe(artifact: Artifact, config: Mapping[str, object]) -> EngineRecipe:
         )
     mapping = _mapping(pretrained, "mapping")
     quantisation = _mapping(pretrained, "quantization")
-    gpu, capability = gpu_of_tags(artifact.tags)
+    gpu, capability = _gpu_of(artifact)
     recipe = EngineRecipe(
         backend="tensorrt_llm",
         strategy="tensorrt",

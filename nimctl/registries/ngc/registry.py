@@ -43,10 +43,10 @@ class NgcRegistry:
         model = Model.of(ref)
         wanted = ref.revision or LATEST
         version = self._releases.latest(model) if wanted == LATEST else wanted
-        release = self._releases.require(Release(model=model, version=version))
+        release, gpu = self._releases.require(Release(model=model, version=version))
         files = selected(ref, list_files(self._api, release, ref.files))
         safe_paths(file.path for file in files)
-        return Artifact(reference=str(ref), revision=release.version, files=files)
+        return Artifact(reference=str(ref), revision=release.version, files=files, gpu=gpu)
 
     def locate(self, file: File) -> Location:
         """Say where a file's bytes are; each call for the same file gives a new presigned URL.

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from nimctl.core.errors import NimctlError, NotFoundError, VerificationError
 from nimctl.core.names import enumerated, near, safe_name
-from nimctl.core.ngc import ModelVersion, build_of
+from nimctl.core.ngc import Build, ModelVersion, build_of
 from nimctl.http import Response
 from nimctl.registries.ngc.api import Api
 from nimctl.registries.ngc.endpoints import Model, Release
@@ -53,8 +53,8 @@ class Releases:
             raise NotFoundError(f"ngc://{model} has no version yet")
         return safe_name(found.latest_version_id_str)
 
-    def require(self, release: Release) -> Release:
-        """Make sure that a version exists and may be pulled; returns it under its own name.
+    def require(self, release: Release) -> tuple[Release, str | None]:
+        """Make sure that a version exists and may be pulled; it, under its own name, and its GPU.
 
         That is another than the one asked for if NGC knows the latter as a label. That it knows any
         but `latest` for models is not confirmed: no document names one, and the labels of
@@ -73,9 +73,9 @@ class Releases:
                 cause=f"NGC says {_printable(version.status)}: the upload has not ended",
                 hint=f"nimctl versions ngc://{release.model}",
             )
-        if version.version_id in (None, release.version):
-            return release
-        return Release(model=release.model, version=safe_name(version.version_id))
+        if version.version_id not in (None, release.version):
+            release = Release(model=release.model, version=safe_name(version.version_id))
+        return release, _gpu(version.gpu_model, build_of(release.version))
 
     def _version(self, release: Release) -> Version:
         response = self._api.ask(self._api.at.version(release), release)
@@ -116,11 +116,15 @@ def _model_version(version: Version, precision: str | None) -> ModelVersion:
         created=_moment(version.created_date),
         size_bytes=version.total_size_in_bytes,
         files=version.total_file_count,
-        gpu=_printable(version.gpu_model) or build.gpu,
+        gpu=_gpu(version.gpu_model, build),
         gpu_count=build.gpu_count,
         precision=build.precision or (_printable(precision) or "").lower() or None,
         profile=build.profile,
     )
+
+
+def _gpu(stated: str | None, build: Build) -> str | None:
+    return _printable(stated) or build.gpu
 
 
 def _printable(text: str | None) -> str | None:
