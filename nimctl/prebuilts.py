@@ -31,6 +31,8 @@ _SMALL_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 def engine_in(artifact: Artifact, tools: Tools) -> FoundEngine | None:
     """The engine that an artifact holds, of which small files are read; None when it holds none.
 
+    What a user has said of it is remembered by the store of engines.
+
     Raises:
         VerificationError: It is not whole, contradicts itself, or its sidecar was altered.
     """
@@ -40,7 +42,12 @@ def engine_in(artifact: Artifact, tools: Tools) -> FoundEngine | None:
     config = json_files.read_object(config_path(directory), artifact, tools)
     data = json_files.read_bytes(f"{directory}{SIDECAR}", artifact, tools)
     sidecar = _sidecar(data, artifact) if data is not None else None
-    return found_engine(artifact, directory, config, sidecar)
+    found = found_engine(artifact, directory, config, sidecar)
+    if sidecar is not None or artifact.digest is None:
+        return found
+    adopted = (one for one in tools.engines.all() if one.model_digest == artifact.digest)
+    stored = next(adopted, None)
+    return msgspec.structs.replace(found, recipe=stored.recipe) if stored else found
 
 
 def engine_of(profile: Profile, artifact: Artifact, tools: Tools) -> FoundEngine | None:

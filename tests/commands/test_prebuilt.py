@@ -214,10 +214,17 @@ def test_an_engine_without_a_sidecar_is_no_import(run: Run, plain: str) -> None:
     words(result, "is no engine of nimctl's", f"nimctl build-engine '{plain}'")
 
 
+@pytest.mark.usefixtures("h100")
 def test_what_nothing_tells_is_not_claimed_of_a_profile(run: Run, plain: str) -> None:
     name = "tensorrt_llm-bf16-tp1-pp1"
     explained = run("list-profiles", plain, "--gpu", "h100_sxm", "--explain", name)
     assert "made for a GPU that nothing tells" in explained.out
+    untold = "nothing tells for which GPU it was built: build-engine --built-for GPU, once"
+    assert untold in run("list-profiles", plain, "--gpu", "h100_sxm").out
+    run("build-engine", plain, "--built-for", "h100_sxm")
+    listed = run("list-profiles", plain, "--gpu", "h100_sxm").out
+    assert untold not in listed
+    assert "tensorrt_llm-h100_sxm-bf16-tp1-pp1" in listed
 
 
 @pytest.mark.usefixtures("h100")

@@ -9,6 +9,7 @@ from nimctl.core.fit.trial import Trial
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish, Grade
 from nimctl.core.profile import Candidate, Check, Fit, Profile
+from nimctl.core.trtllm.prebuilt import is_prebuilt
 
 
 def engines_for(profiles: Iterable[Profile]) -> Engines:
@@ -106,6 +107,8 @@ def _reasons(profile: Profile, trial: Trial, fit: Fit, *, cached: bool) -> Itera
         yield trial.room.words
     elif profile.build:
         yield _engine_words(profile, cached=cached)
+    elif is_prebuilt(profile) and not profile.is_bound:
+        yield "nothing tells for which GPU it was built: build-engine --built-for GPU, once"
     if fit in (Fit.COMPATIBLE, Fit.BUILDABLE) and trial.memory is not None:
         memory = trial.memory
         if memory.grade is Grade.TIGHT and profile.backend != "llama_cpp":
