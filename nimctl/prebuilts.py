@@ -101,12 +101,23 @@ def _tokenizer_for(artifact: Artifact, found: FoundEngine, tools: Tools) -> Arti
         if pinned and tokenizer_directory(pinned) is not None and is_whole(pinned, tools):
             return pinned
     if found.sidecar is None:
-        raise NotFoundError(
-            f"the engine in {artifact.reference} has no tokenizer",
-            cause="neither its files nor a sidecar tell of which model it is",
-            hint="put tokenizer.json and tokenizer_config.json beside it",
-        )
-    return _of_model(ModelRef.parse(found.sidecar.reference), tools)
+        why = "neither its files nor a sidecar tell of which model it is"
+        raise _without_tokenizer(artifact, why)
+    ref = ModelRef.parse(found.sidecar.reference)
+    try:
+        return _of_model(ref, tools)
+    except NotFoundError as error:
+        # A directory of the machine that built it, for example.
+        why = f"its sidecar names {ref}, which is not to be had here: {error.message}"
+        raise _without_tokenizer(artifact, why) from error
+
+
+def _without_tokenizer(artifact: Artifact, why: str) -> NotFoundError:
+    return NotFoundError(
+        f"the engine in {artifact.reference} has no tokenizer",
+        cause=why,
+        hint="put tokenizer.json and tokenizer_config.json beside it",
+    )
 
 
 def is_whole(artifact: Artifact, tools: Tools) -> bool:

@@ -292,6 +292,17 @@ def test_an_engine_without_a_tokenizer_cannot_be_served(run: Run, tmp_path: Path
     words(result, "has no tokenizer", "put tokenizer.json")
 
 
+def test_the_tokenizer_of_a_directory_elsewhere_is_said_to_be_missing(
+    run: Run, tmp_path: Path
+) -> None:
+    files = engine_files()
+    files["engine.json"] = sidecar_of(files, "file:///data/of/another/machine")
+    result = run("serve", write(tmp_path / "e", files), "-p", "auto", *ON_H100)
+    assert result.code == 3, result
+    words(result, "has no tokenizer", "names file:///data/of/another/machine, which is not to be")
+    words(result, "put tokenizer.json and tokenizer_config.json beside it")
+
+
 def test_the_script_lays_the_engine_out(run: Run, described: str, tmp_path: Path) -> None:
     script = run("serve", described, "--port", "auto", "--gpu", "h100_sxm", "--dry-run").out
     lines = [line for line in script.splitlines() if line.startswith(("test -e", "# take"))]
