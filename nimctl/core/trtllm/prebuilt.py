@@ -2,8 +2,7 @@
 
 The layout of an engine's directory, and what its `config.json` holds: NVIDIA/TensorRT-LLM,
 tensorrt_llm/builder.py at 008b2b8d, `Engine.save` and `EngineConfig.to_dict`. It names no GPU: that
-is known from nimctl's sidecar, from the tags of a NIM manifest, from what NGC shows of it, or not at
-all.
+is known from nimctl's sidecar, the tags of a NIM manifest, what NGC shows of it, or not at all.
 """
 
 import re
