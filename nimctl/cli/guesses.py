@@ -82,7 +82,7 @@ _NAMES = {
     **dict.fromkeys(("serve", "pull", "build-engine", "versions"), _CATALOGUE),
     "login": "nimctl login hf, nimctl login ngc, or nimctl login HOST",
     "logout": "nimctl logout hf, nimctl logout ngc, or nimctl logout HOST",
-    **dict.fromkeys(("export", "log"), "nimctl engines lists the keys"),
+    **dict.fromkeys(("engines export", "engines log", "engines rm"), "nimctl engines lists them"),
 }
 
 
@@ -129,9 +129,15 @@ def explained(error: click.ClickException) -> tuple[str, str | None]:
         case click.NoSuchOption():
             return _no_option(error.option_name, context)
         case click.MissingParameter():
-            hint = _NAMES.get(context.info_name or "", help_line)
-            return _lower(error.format_message()), hint
+            return _lower(error.format_message()), _names(error, context) or help_line
     return _lower(error.format_message()), help_line
+
+
+def _names(error: click.MissingParameter, context: click.Context) -> str | None:
+    """What shows the names of which the first is missing."""
+    arguments = (one for one in context.command.params if isinstance(one, click.Argument))
+    first = next(arguments, None)
+    return _NAMES.get(context.command_path.partition(" ")[2]) if error.param is first else None
 
 
 def _no_option(name: str, context: click.Context) -> tuple[str, str]:

@@ -26,6 +26,8 @@ from nimctl.serving.process import ProcessId, identify, is_alive, memory_of, ter
 
 _STATE = "state.json"
 _LOG = "server.log"
+# What nimctl's own server writes when it has its port.
+_LISTENING = b"listening on "
 _PROBE_S = 2.0
 _FASTEST_POLL_S, _SLOWEST_POLL_S = 0.01, 0.25
 # Longer than the drain that the server allows itself, so that SIGKILL meets only a hung one.
@@ -105,7 +107,9 @@ class EmbeddedServers:
                     hint=f"nimctl logs {step.server.name}",
                 )
             if health.answers(step.server.url, step.server.health_path, _PROBE_S):
-                return
+                if self._has_port(step.server.name):
+                    return
+                pause = _FASTEST_POLL_S
             if time.monotonic() > deadline:
                 self.stop(step.server.name)
                 raise DeadlineError(
@@ -115,6 +119,13 @@ class EmbeddedServers:
                 )
             time.sleep(pause)
             pause = min(pause * 1.2, _SLOWEST_POLL_S)
+
+    def _has_port(self, name: str) -> bool:
+        """Whether it is this server that answers, and not another that took the port just before.
+
+        nimctl's own server says so in its log when it listens; one that cannot ends.
+        """
+        return not self._state(name).launch.is_ours or _LISTENING in self.log(name).read_bytes()
 
     def let_go(self) -> None:
         """Leave detached servers to themselves: they live on without this process."""

@@ -4,6 +4,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, UsageError
@@ -57,6 +58,23 @@ def test_an_end_before_ready_is_a_failure_whatever_its_status(
     with pytest.raises(ServerDiedError, match=how) as caught:
         servers.wait_ready(ready())
     assert caught.value.cause == "no such tensor"
+
+
+def test_another_server_on_the_port_does_not_make_this_one_ready(servers: EmbeddedServers) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        here = msgspec.structs.replace(server(), url=f"http://127.0.0.1:{other.server_port}")
+        script = "sleep 0.5; echo error: the port is taken; exit 1"
+        servers.launch(Launch(server=here, argv=("sh", "-c", script), detach=True))
+        with pytest.raises(ServerDiedError) as caught:
+            servers.wait_ready(Await(server=here, timeout_s=30))
+        other.shutdown()
+    assert caught.value.cause == "the port is taken"
 
 
 def test_without_an_error_line_the_last_line_is_the_cause(servers: EmbeddedServers) -> None:
