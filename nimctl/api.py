@@ -382,7 +382,9 @@ def _port(request: ServeRequest) -> int:
         port = free_port(request.host, request.port)
     except OSError as error:
         raise UsageError(
-            f"this machine cannot listen on {request.host}", cause=error.strerror, hint="--host"
+            f"this machine cannot listen on {request.host}",
+            cause=error.strerror,
+            hint="--host with an address of this machine, or 0.0.0.0 for all of them",
         ) from error
     if port is None:
         raise UsageError(

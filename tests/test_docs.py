@@ -10,6 +10,8 @@ import pytest
 from gpu_engine import GpuEngine
 from ngc import Ngc
 
+from nimctl.cli.commands import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAMED_FILE = re.compile(r"^```\w+ (~/\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -170,3 +172,13 @@ def test_the_generated_reference_is_up_to_date() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_readme_names_every_command_and_every_document() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## What it does")[2].partition("\n\n`MODEL`")[0]
+    named = set(re.findall(r"`(?:nimctl )?([a-z-]+)", table))
+    assert set(COMMANDS) <= named
+    documents = {path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")}
+    listed = {document for document in documents if document.parts[1] != "adr"}
+    assert {str(one) for one in listed if f"({one})" not in readme} == set()

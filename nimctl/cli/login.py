@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import output_options
+from nimctl.cli.options import output_options, registry_argument
+from nimctl.core.errors import UsageError
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -21,7 +22,7 @@ REGISTRY is hf (Hugging Face), ngc, or the host of an OCI registry. The secret i
 from standard input; it is never an argument. HF_TOKEN and NGC_API_KEY go before what is kept. With
 --keyring, which needs the extra `keyring`, it lies in the system's keyring instead of a file.""",
 )
-@click.argument("registry", metavar="REGISTRY")
+@registry_argument
 @click.option("-u", "--username", metavar="NAME", help="User name, for an OCI registry.")
 @click.option("--password-stdin", is_flag=True, help="Read the secret from standard input.")
 @click.option("--keyring", is_flag=True, help="Keep it in the system's keyring.")
@@ -44,7 +45,7 @@ def command(
     known = credentials.load(path)
     if registry not in ("hf", "ngc") and not username:
         if not sys.stdin.isatty():
-            raise click.UsageError("there is no terminal to ask on; give --username")
+            raise _unasked("--username", "nimctl login ngc" if registry == "nvcr.io" else None)
         username = click.prompt("User name", err=True)
     secret = _secret(registry, from_stdin=password_stdin)
     if keyring:
@@ -58,13 +59,18 @@ def command(
     output.note(f"kept in {path}")
 
 
+def _unasked(option: str, otherwise: str | None = None) -> UsageError:
+    hint = f"nimctl login --help; or {otherwise}" if otherwise else "nimctl login --help"
+    return UsageError(f"there is no terminal to ask on; give {option}", hint=hint)
+
+
 def _secret(registry: str, *, from_stdin: bool) -> str:
     if from_stdin:
         secret = sys.stdin.readline().strip()
     elif sys.stdin.isatty():
         secret = click.prompt(f"Secret for {registry}", hide_input=True, err=True).strip()
     else:
-        raise click.UsageError("there is no terminal to ask on; give --password-stdin")
+        raise _unasked("--password-stdin")
     if not secret:
         raise click.UsageError("the secret is empty")
     return secret

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nimctl.cli.options import output_options
+from nimctl.cli.options import output_options, registry_argument
 
 if TYPE_CHECKING:
     from nimctl.cli.render import Output
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command("logout", help="Forget what `nimctl login` kept for hf, ngc or a registry's host.")
-@click.argument("registry", metavar="REGISTRY")
+@registry_argument
 @output_options
 @click.pass_obj
 def command(settings: "Settings", /, registry: str, *, output: "Output") -> None:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 # A machine with 1,024 GPUs that are all linked takes 4.5 MB.
 _HOST_BYTES = 16 * 2**20
+_REGISTRIES = {
+    **dict.fromkeys(("hf", "huggingface", "huggingface.co", "hf.co"), "hf"),
+    **dict.fromkeys(("ngc", "nvidia", "ngc.nvidia.com"), "ngc"),
+}
 _MODEL_FILES = (".gguf", ".safetensors", ".tar", ".gz", ".tgz", ".zip", ".zst", ".nemo")
 
 
@@ -195,6 +199,15 @@ def only_planned(machine: "Host | None", *, dry_run: bool) -> None:
 def model_argument(function: Command) -> Command:
     """`MODEL`, as text: commands parse it when they run."""
     return click.argument("model", metavar="MODEL", shell_complete=complete_model)(function)
+
+
+def registry_argument(function: Command) -> Command:
+    """`REGISTRY`: hf, ngc or a host; sites that people name instead stand for the first two."""
+
+    def meant(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+        return _REGISTRIES.get(value.lower(), value)
+
+    return click.argument("registry", metavar="REGISTRY", callback=meant)(function)
 
 
 def parse_reference(text: str) -> "ModelRef":

@@ -86,3 +86,20 @@ def test_a_name_is_not_asked_for_where_nobody_can_answer(
     result = run("login", "registry.example.com", "--password-stdin")
     assert result.code == 2
     words(result, "no terminal to ask on", "--username")
+
+
+@pytest.mark.parametrize("name", ["HF", "huggingface", "huggingface.co"])
+def test_the_hub_is_meant_by_any_of_its_names(
+    run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    assert run("login", name, "--password-stdin").code == 0
+    assert load(environ).hf_token == "secret"
+    assert run("logout", name).code == 0
+
+
+def test_without_a_terminal_a_user_name_is_an_option(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    words(run("login", "nvcr.io", "--password-stdin"), "give --username", "nimctl login ngc")
