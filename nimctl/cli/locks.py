@@ -1,9 +1,12 @@
 """The lock file of `pull`."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nimctl.core.lock import Lock
     from nimctl.core.reports import Outcome
 
@@ -22,6 +25,23 @@ def read_lock(path: Path) -> "Lock":
     if lock is None:
         raise NotFoundError(f"there is no lock file {path}", hint="nimctl pull MODEL --lock")
     return lock
+
+
+@contextmanager
+def holding_to(path: Path | None) -> "Iterator[None]":
+    """Tell that it was a lock file which said what has to come, if it was."""
+    from nimctl.core.errors import OtherContentError
+
+    try:
+        yield
+    except OtherContentError as error:
+        if path is None:
+            raise
+        raise OtherContentError(
+            f"what came is not what {path} holds",
+            cause=f"{error.message}: {error.cause}".replace("the registry promised", "was locked"),
+            hint="if the model was meant to change, pull it with --lock instead of --locked",
+        ) from error
 
 
 def write_lock(path: Path, outcome: "Outcome") -> None:

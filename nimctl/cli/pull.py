@@ -117,7 +117,7 @@ def command(
 ) -> None:
     """Argv to request, request to plan, plan to outcome, outcome to words."""
     from nimctl.cli import pull_profile
-    from nimctl.cli.locks import read_lock
+    from nimctl.cli.locks import holding_to, read_lock
     from nimctl.core.errors import UsageError
     from nimctl.core.requests import PullRequest, TransferLimits
     from nimctl.tools import Tools
@@ -125,7 +125,10 @@ def command(
     locked_to = read_lock(lock_file) if locked else None
     to = lock_file if lock else None
     limits = TransferLimits(connections=connections, max_rate=max_rate, range_bytes=range_bytes)
-    with Tools(settings, offline=offline, limits=limits) as tools:
+    with (
+        holding_to(lock_file if locked else None),
+        Tools(settings, offline=offline, limits=limits) as tools,
+    ):
         if manifest is not None:
             if model or include or exclude:
                 raise UsageError(

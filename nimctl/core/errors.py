@@ -128,6 +128,10 @@ class VerificationError(NimctlError):
     exit_code = Exit.VERIFICATION
 
 
+class OtherContentError(VerificationError):
+    """A file came whole, and is another than the one that was expected."""
+
+
 class HardwareError(NimctlError):
     """This machine cannot do it."""
 

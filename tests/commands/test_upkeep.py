@@ -245,7 +245,8 @@ def test_a_lock_file_holds_what_came(
     (model / "a.gguf").write_bytes(b"two")
     result = run("pull", ref, "--locked")
     assert result.code == 6
-    words(result, "a.gguf")
+    words(result, "what came is not what nimctl.lock holds", "a.gguf is not what was locked")
+    words(result, "--lock instead of --locked")
 
 
 def test_a_lock_file_keeps_the_other_models(run: Run, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from nimctl.core.errors import (
     NetworkError,
     NimctlError,
     NotFoundError,
-    VerificationError,
+    OtherContentError,
 )
 from nimctl.core.facts import File
 
@@ -66,20 +66,20 @@ def unstable(path: str, cause: str) -> NetworkError:
     )
 
 
-def wrong_size(path: str, *, expected: int, actual: int) -> VerificationError:
+def wrong_size(path: str, *, expected: int, actual: int) -> OtherContentError:
     """Say that the server offers another number of bytes than the registry promised."""
-    return VerificationError(
+    return OtherContentError(
         f"{path} is not what the registry promised",
         cause=f"the server has {actual} bytes, expected are {expected}",
         hint="try again later; if it stays, the registry or a proxy on the way is at fault",
     )
 
 
-def wrong_digest(file: File, actual: Mapping[str, str]) -> VerificationError | None:
+def wrong_digest(file: File, actual: Mapping[str, str]) -> OtherContentError | None:
     """Say that the bytes are wrong; None if they have all digests that are expected."""
     for algorithm, expected in file.digests.items():
         if actual[algorithm] != expected:
-            return VerificationError(
+            return OtherContentError(
                 f"{file.path} is not what the registry promised",
                 cause=f"{algorithm} is {actual[algorithm]}, expected is {expected}",
                 hint="try again later; if it stays, the registry or a proxy on the way is at fault",
