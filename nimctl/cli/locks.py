@@ -27,6 +27,22 @@ def read_lock(path: Path) -> "Lock":
     return lock
 
 
+def check_lockable(reference: str, path: Path) -> None:
+    """Keep out of lock files what opens a model to their readers.
+
+    Raises:
+        UsageError: The reference is a presigned URL.
+    """
+    from nimctl.core.errors import UsageError
+    from nimctl.core.http import is_signed, redacted
+
+    if is_signed(reference):
+        raise UsageError(
+            f"{redacted(reference)} is a signed URL, and {path} would hold its signature",
+            hint="leave --lock out; #sha256=HEX behind a URL pins it too",
+        )
+
+
 @contextmanager
 def holding_to(path: Path | None) -> "Iterator[None]":
     """Tell that it was a lock file which said what has to come, if it was."""

@@ -117,7 +117,7 @@ def command(
 ) -> None:
     """Argv to request, request to plan, plan to outcome, outcome to words."""
     from nimctl.cli import pull_profile
-    from nimctl.cli.locks import holding_to, read_lock
+    from nimctl.cli.locks import check_lockable, holding_to, read_lock
     from nimctl.core.errors import UsageError
     from nimctl.core.requests import PullRequest, TransferLimits
     from nimctl.tools import Tools
@@ -144,6 +144,8 @@ def command(
         if cache or model_store:
             raise UsageError("--cache and --model-store go with a manifest", hint="--manifest FILE")
         ref = parse_reference(model).narrowed(include, exclude)
+        if lock:
+            check_lockable(str(ref), lock_file)
         request = PullRequest(ref=ref, wish=wish, lock=locked_to)
         _pull(model, request, tools, output, dry_run=dry_run, lock_file=to)
 

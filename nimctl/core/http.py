@@ -32,6 +32,9 @@ _SHOWN_KEYS = frozenset(
 )
 
 
+_SIGNATURE_KEYS = frozenset({"x-amz-signature", "x-goog-signature", "signature", "sig"})
+
+
 class HttpOptions(Value):
     """How the network is reached.
 
@@ -102,6 +105,18 @@ def redacted(url: str) -> str:
         return shown
     fields = rest.partition("#")[0].split("&")
     return f"{shown}?{'&'.join(_shown_field(field) for field in fields)}"
+
+
+def is_signed(url: str) -> bool:
+    """Whether a URL opens what it names to whoever reads it: the presigned ones of object stores.
+
+    S3's and Google's are in the form of version 4, CloudFront's and Azure's in their own.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-signed-urls.html
+    https://learn.microsoft.com/en-us/rest/api/storageservices/create-service-sas
+    """
+    fields = url.partition("#")[0].partition("?")[2].split("&")
+    return any(field.partition("=")[0].lower() in _SIGNATURE_KEYS for field in fields)
 
 
 def _shown_field(field: str) -> str:

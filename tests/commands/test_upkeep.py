@@ -249,6 +249,16 @@ def test_a_lock_file_holds_what_came(
     words(result, "--lock instead of --locked")
 
 
+def test_a_signature_never_gets_into_a_lock_file(run: Run, tmp_path: Path) -> None:
+    lock = tmp_path / "nimctl.lock"
+    url = "https://host.invalid/m.gguf?X-Amz-Signature=secret"
+    result = run("pull", url, "--lock", "--lock-file", lock)
+    assert result.code == 2
+    words(result, "is a signed URL", "#sha256=HEX")
+    assert "secret" not in result.err
+    assert not lock.exists()
+
+
 def test_a_lock_file_keeps_the_other_models(run: Run, tmp_path: Path) -> None:
     lock = tmp_path / "my.lock"
     run("pull", "capitals-demo", "--lock", "--lock-file", lock)

@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 import pytest
 
 from nimctl.core.errors import AuthError, NetworkError, NimctlError, NotFoundError, UsageError
-from nimctl.core.http import origin, proxy_for, redacted, redirected, refusal, retry_after_s
+from nimctl.core.http import (
+    is_signed,
+    origin,
+    proxy_for,
+    redacted,
+    redirected,
+    refusal,
+    retry_after_s,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -101,3 +109,18 @@ def test_a_status_becomes_an_error_with_the_url_but_no_secret(
     assert "https://h/p" in error.message
     assert "s3cret" not in error.message
     assert refusal("https://h/p", 206) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", False),
+        ("?download=true&id=5", False),
+        ("?X-Amz-Expires=5&X-Amz-Signature=ab", True),
+        ("?Expires=5&Signature=ab&Key-Pair-Id=c#sha256=00", True),
+        ("?sv=2024&sig=ab", True),
+        ("#?sig=1", False),
+    ],
+)
+def test_a_signed_url_is_known_by_its_signature(query: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_signed(f"https://host/m.gguf{query}") is expected
