@@ -147,11 +147,13 @@ class LaunchContainer(Value, tag=True):
     The files that its secrets are read from are made first: the API key file, with a new key, if
     it is `generate_api_key`, and `registry_key_file` with the registry's key. `cache` says under
     what its kernels are kept; the container has the directory when all of that is known already.
+    With `alone` no other server may have come to have its GPUs since this was planned.
     """
 
     server: Server
     container: ContainerSpec
     detach: bool
+    alone: bool = False
     generate_api_key: bool = False
     registry_key_file: str | None = None
     cache: KernelCache | None = None

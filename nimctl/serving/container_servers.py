@@ -20,7 +20,7 @@ from nimctl.core.server_reports import ServerReport
 from nimctl.core.servers import GROUP_LABEL, HOME_LABEL, NAME_LABEL, Member, Server, server_of
 from nimctl.core.starting import died
 from nimctl.core.usage import Load
-from nimctl.serving import health, keyfiles
+from nimctl.serving import claims, health, keyfiles
 from nimctl.serving.load import load_of
 from nimctl.serving.watch import Watch
 from nimctl.ulimits import Ulimits
@@ -61,18 +61,25 @@ class ContainerServers:
 
         Raises:
             UsageError: One of this name runs, or it is no server's, or the port is taken.
+            HardwareError: Another server has come to have its GPUs.
         """
         spec = labelled(step)
         self._make_way(spec.name)
         self._write_keys(step)
         _make_writable(spec)
         # Servers work with the engine's own limits; they pin less memory for transfers.
-        self._ulimits.allowed(spec, self._start, lambda said: emit(Noted(message=said)))
+        self._ulimits.allowed(
+            spec,
+            lambda allowed: self._start(allowed, alone=step.alone),
+            lambda said: emit(Noted(message=said)),
+        )
 
-    def _start(self, spec: ContainerSpec) -> None:
+    def _start(self, spec: ContainerSpec, *, alone: bool) -> None:
         self._containers.create(spec)
         self._launched.append(spec.name)
         try:
+            if alone:
+                claims.check(self._containers, spec.name)
             self._containers.start(spec.name)
         except BaseException:
             # Nothing has run, so that there is nothing to read in it.

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import recorded
@@ -20,7 +22,9 @@ from gpu_engine import GpuEngine
 from stand_in_image import make_image
 
 from nimctl import settings
+from nimctl.core.containers import Container, ContainerState
 from nimctl.core.nim_manifest import MANIFEST_PATHS
+from nimctl.serving.claims import came_first
 
 CATALOGUE = """\
 schema_version: 1
@@ -167,3 +171,46 @@ def test_a_nim_gets_a_profile_for_the_gpus_that_it_sees(machine: Machine) -> Non
         ]
         assert launch["environment"]["NIM_MODEL_PROFILE"] == pinned
         assert len(launch["devices"]["uuids"]) == len(gpus.split(","))
+
+
+def test_servers_that_start_at_one_moment_do_not_get_the_same_gpu(machine: Machine) -> None:
+    names = ("one", "two", "three")
+    argv = ("serve", "tiny", "--backend", "nim", "--gpus", "device=0", "--detach", "--offline")
+
+    def serve(name: str) -> Result:
+        return machine.nimctl(*argv, "--port", "auto", "--wait", "ready", "--name", name)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        codes = [one.code for one in pool.map(serve, names)]
+    assert sorted(codes) == [0, 7, 7]
+    (served,) = (name for name, code in zip(names, codes, strict=True) if code == 0)
+    listed = machine.nimctl("ps", "--all", "--json").json["servers"]
+    assert [one["name"] for one in listed] == [served]
+
+
+@pytest.mark.parametrize(
+    ("status", "older_s", "is_taken"),
+    [
+        ("running", 5, True),
+        ("running", 3600, True),
+        ("created", 5, True),
+        # Left behind by a command that was killed.
+        ("created", 3600, False),
+        ("exited", 5, False),
+        # The other one gives way.
+        ("created", -1, False),
+    ],
+)
+def test_the_older_container_has_the_gpu(
+    status: Literal["running", "created", "exited"], older_s: int, *, is_taken: bool
+) -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def container(name: str, status: str, created: datetime) -> Container:
+        state = ContainerState(status=status)  # type: ignore[arg-type]
+        return Container(id=name, name=name, image="i", labels={}, state=state,
+                         created=created.isoformat(), gpus=("GPU-0",))  # fmt: skip
+
+    mine = container("mine", "created", now)
+    other = container("other", status, now - timedelta(seconds=older_s))
+    assert came_first(other, mine) is is_taken

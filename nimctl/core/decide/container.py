@@ -202,6 +202,7 @@ def _launch(
         server=msgspec.structs.replace(server, group=shared.group),
         container=keeping_kernels(spec, cache, around),
         detach=request.detach,
+        alone=bool(slot.gpus) and not request.gpus.shared,
         generate_api_key=shared.keys.generate,
         registry_key_file=asked.key_file,
         cache=cache,
