@@ -37,6 +37,7 @@ from nimctl.core.plan import (
     Write,
     labelled,
 )
+from nimctl.core.planned import PLANNED
 from nimctl.core.refs import ModelRef
 from nimctl.core.router import SOCKET, haproxy_config
 
@@ -221,6 +222,8 @@ def _container(step: LaunchContainer) -> Iterator[str]:
         yield from _new_key(step.server.api_key_file)
     if spec.network in OFFLINE_NETWORKS:
         yield from offline_network_lines(spec.network)
+    if spec.devices and any(PLANNED in uuid for uuid in spec.devices.uuids):
+        yield f"# for …{PLANNED}N put a GPU's UUID, as `nvidia-smi -L` there lists them"
     yield printed(spec)
 
 

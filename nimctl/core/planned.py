@@ -16,6 +16,8 @@ from nimctl.core.gpus import VENDOR, GpuPart, find
 from nimctl.core.machine import ContainerEngine, Cpu, EmbeddedRuntime, Gpu, Host
 from nimctl.core.value import Value
 
+# In the UUIDs of GPUs that are not here.
+PLANNED = "-planned-"
 _VERSION = 1  # of Host
 _MIB = 2**20
 _GIB = 2**30
@@ -166,7 +168,7 @@ def _gpus(spec: GpuSpec, *, first: int) -> Iterator[Gpu]:
         yield Gpu(
             index=index,
             name=part.names[0] + (f" MIG {profile}" if profile else ""),
-            uuid=f"MIG-planned-{first + number}" if profile else f"GPU-planned-{index}",
+            uuid=f"MIG{PLANNED}{first + number}" if profile else f"GPU{PLANNED}{index}",
             pci_device=device,
             compute_capability=spec.capability or part.compute_capability,
             key=part.key or None,

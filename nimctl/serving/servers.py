@@ -52,6 +52,8 @@ class Servers:
                 # Of an update that was killed: it served a group that this one replaces.
                 self._containers.forget_aside(step.server.name)
             self._containers.launch(step, emit)
+            if self._embedded.has(step.server.name):
+                self._embedded.remove(step.server.name)
 
     def wait_ready(self, step: Await, emit: Emit) -> None:
         """Wait until a launched server answers."""

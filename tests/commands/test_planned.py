@@ -89,6 +89,7 @@ def test_serve_takes_what_it_can_build_without_texts_to_quantise_with(run: Run) 
     plan = run("serve", *asked, "--port", "auto", "--dry-run")
     assert plan.code == 0
     assert "-bf16-" in plan.out.splitlines()[1]
+    assert "# for …-planned-N put a GPU's UUID" in plan.out
     refused = run("serve", *asked, "--port", "auto", "--dry-run", "--precision", "fp8")
     words(refused, "needs calibration data", "nimctl build-engine --calib FILE")
     told = run("list-profiles", *asked).out

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
-from docker_cli import docker
+from conftest import Run, words
+from docker_cli import RUN, docker
 from gpu_engine import GpuEngine
 from stand_in_image import make_image
 from starting import Starting
@@ -252,3 +252,21 @@ def test_a_server_on_another_machine_is_not_taken_for_what_answers_here(
     assert run("stop", server.name).code == 0
     assert listed(run, "--all")[server.name]["state"] == "exited"
     assert run("rm", "--server", server.name).code == 0
+
+
+def test_a_container_takes_the_name_of_an_embedded_server_that_has_ended(
+    run: Run, cpu_image: str
+) -> None:
+    name = f"turns-{RUN}"
+    serve = ("serve", "capitals-demo", "--detach", "--port", "auto", "--name", name)
+    assert run(*serve).code == 0
+    refused = run(*serve, "--container", "--image", cpu_image)
+    assert refused.code == 2
+    words(refused, f"a server named {name} runs already")
+    run("stop", name)
+    assert run(*serve, "--container", "--image", cpu_image).code == 0
+    assert listed(run, "--all")[name]["container"]
+    assert [one["name"] for one in run("ps", "--all", "--json").json["servers"]] == [name]
+    run("stop", name)
+    assert run("rm", "--server", name).code == 0
+    assert run("ps", "--all", "--json").json["servers"] == []
