@@ -7,14 +7,14 @@ import msgspec
 from nimctl import json_files
 from nimctl.core.decide import Target
 from nimctl.core.engine import SIDECAR, Engine
-from nimctl.core.errors import NimctlError, NotFoundError, VerificationError
+from nimctl.core.errors import NimctlError, NotFoundError, UsageError, VerificationError
 from nimctl.core.facts import Artifact
 from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
 from nimctl.core.trtllm.prebuilt import (
     FoundEngine,
     agreed,
-    config_path,
+    config_paths,
     engine_directory_in,
     found_engine,
     is_prebuilt,
@@ -39,7 +39,8 @@ def engine_in(artifact: Artifact, tools: Tools) -> FoundEngine | None:
     directory = engine_directory_in(artifact)
     if directory is None:
         return None
-    config = json_files.read_object(config_path(directory), artifact, tools)
+    configs = (json_files.read_object(one, artifact, tools) for one in config_paths(directory))
+    config = next((one for one in configs if one), {})
     data = json_files.read_bytes(f"{directory}{SIDECAR}", artifact, tools)
     sidecar = _sidecar(data, artifact) if data is not None else None
     found = found_engine(artifact, directory, config, sidecar)
@@ -86,9 +87,17 @@ def with_tokenizer(target: Target, found: FoundEngine, tools: Tools) -> Target:
     That is the engine's own, or that of the model it is of.
 
     Raises:
+        UsageError: It is options for a model, which has to be named.
         NotFoundError: Nothing tells which tokenizer it has.
         NimctlError: The model's registry does not give it.
     """
+    if found.sidecar and found.recipe.strategy == "pytorch" and found.checkpoint is None:
+        model = found.sidecar.reference
+        raise UsageError(
+            f"{found.reference} has options for the model {model}, and not the model",
+            cause="that comes in its precision, so none was made",
+            hint=f"nimctl engines import '{target.ref}' && nimctl serve '{model}'",
+        )
     tokenizer = _tokenizer_for(target.artifact, found, tools)
     return msgspec.structs.replace(target, tokenizer=tokenizer)
 

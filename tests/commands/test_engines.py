@@ -118,8 +118,8 @@ def test_a_directory_is_imported_by_its_reference(
     assert taken.json["engine"]["key"] == key
 
 
-def test_a_bundle_for_pytorch_that_is_named_as_a_model_is_known(run: Run, tmp_path: Path) -> None:
-    for name in ("engine.json", "llm-options.yaml"):
+def test_an_engine_of_a_kind_that_is_not_known_is_imported(run: Run, tmp_path: Path) -> None:
+    for name in ("engine.json", "engine.bin"):
         (tmp_path / name).write_text("{}")
     result = run("build-engine", f"file://{tmp_path}")
     assert result.code == 7, result

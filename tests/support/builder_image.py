@@ -122,7 +122,7 @@ case "$tool" in
     cp "$checkpoint/stand-in.txt" "$output" 2>/dev/null
     echo "{\"quantization\": {\"quant_algo\": \"$format\", \"kv\": \"$kv_cache\"}}" \
       >"$output/hf_quant_config.json"
-    echo weights >"$output/model.safetensors"
+    printf '\002\000\000\000\000\000\000\000{}' >"$output/model.safetensors"
     echo "Quantized model exported to $output" ;;
   *)
     [ -f "$model_dir/config.json" ] || refuse "no model in $model_dir"

@@ -110,13 +110,17 @@ def prebuilt_use(
     )
     adopted = () if stored else (adoption(target, found, around),)
     how = f"the engine {stored.key[:12]} is in the store" if stored else words(found)
-    place = tokenizer_directory(target.tokenizer or target.artifact) or "."
-    return EngineUse(
+    use = EngineUse(
         steps=(*adopted, attach),
         note=f"profile {target.candidate.profile.name}: strategy prebuilt: {how}",
-        engine=str(laid_out / engine_directory(found.recipe.backend)),
-        checkpoint=str(laid_out / place),
     )
+    inside = laid_out / engine_directory(found.recipe.backend)
+    if found.checkpoint is not None:
+        options = found.recipe.flags[OPTIONS_FILE]
+        checkpoint = str(inside / found.checkpoint)
+        return msgspec.structs.replace(use, checkpoint=checkpoint, options=options)
+    place = tokenizer_directory(target.tokenizer or target.artifact) or "."
+    return msgspec.structs.replace(use, engine=str(inside), checkpoint=str(laid_out / place))
 
 
 def checkpoint_use(

@@ -163,8 +163,9 @@ def words(found: FoundEngine) -> str:
     recipe = found.recipe
     parallel = f"tp{recipe.tp}" + (f" pp{recipe.pp}" if recipe.pp > 1 else "")
     gpu = recipe.gpu or f"compute capability {recipe.compute_capability}"
+    what = "a bundle for PyTorch" if recipe.strategy == "pytorch" else "an engine"
     return (
-        f"{found.reference} has an engine for {gpu}, {recipe.precision} {parallel}, built by"
+        f"{found.reference} has {what} for {gpu}, {recipe.precision} {parallel}, built by"
         f" {recipe.builder}"
     )
 

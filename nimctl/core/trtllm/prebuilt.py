@@ -21,7 +21,9 @@ from nimctl.core.gpus import PARTS, GpuPart, by_device, by_key
 from nimctl.core.profile import Profile
 from nimctl.core.refs import ModelRef
 from nimctl.core.trtllm.job import expected_outputs
+from nimctl.core.trtllm.quantise import CHECKPOINT
 from nimctl.core.trtllm.releases import installed_name, release
+from nimctl.core.trtllm.serve_options import OPTIONS_FILE
 from nimctl.core.value import Value
 
 _RANK = re.compile(r"rank\d+\.engine", re.ASCII)
@@ -48,6 +50,11 @@ class FoundEngine(Value):
     sidecar: Engine | None = None
     architecture: Architecture | None = None
 
+    @property
+    def checkpoint(self) -> str | None:
+        """Where the checkpoint that PyTorch serves lies in it; None where it has none."""
+        return CHECKPOINT if f"{CHECKPOINT}/{CONFIG_FILE}" in self.files else None
+
 
 def engine_directory_in(artifact: Artifact) -> str | None:
     """Where an artifact has an engine: empty or ending in `/`; None when it has none.
@@ -68,9 +75,15 @@ def engine_directory_in(artifact: Artifact) -> str | None:
 
 
 def engine_directories(artifact: Artifact) -> list[str]:
-    """Every directory in which an artifact has an engine; `.` is its root."""
-    paths = [PurePosixPath(file.path) for file in artifact.files]
-    return sorted({path.parent.as_posix() for path in paths if _RANK.fullmatch(path.name)})
+    """Every directory in which an artifact has an engine; `.` is its root.
+
+    What nimctl made for the PyTorch backend counts as one: its sidecar says so.
+    """
+    paths = {PurePosixPath(file.path) for file in artifact.files}
+    found = {path.parent for path in paths if _RANK.fullmatch(path.name)}
+    made = {path.parent for path in paths if path.name == OPTIONS_FILE}
+    found |= {one for one in made if one / SIDECAR in paths}
+    return sorted(one.as_posix() for one in found)
 
 
 def is_prebuilt(profile: Profile) -> bool:
@@ -116,8 +129,9 @@ def found_engine(
         own = (name for name in inside if directory or _OWN.fullmatch(name))
         files = {name: inside[name] for name in own if name != SIDECAR}
         _check_complete(artifact, files, expected_outputs(recipe.tp * recipe.pp))
-    pretrained = _mapping(config, "pretrained_config")
-    named = {**pretrained, "architectures": [str(pretrained.get("architecture"))]}
+    # A checkpoint's own says the same without that level.
+    named = {**config, **_mapping(config, "pretrained_config")}
+    named.setdefault("architectures", [str(named.get("architecture"))])
     return FoundEngine(
         reference=artifact.reference,
         files=files,
@@ -127,9 +141,9 @@ def found_engine(
     )
 
 
-def config_path(directory: str) -> str:
-    """The path of an engine's `config.json` in its artifact."""
-    return f"{directory}{CONFIG_FILE}"
+def config_paths(directory: str) -> tuple[str, str]:
+    """The paths that an engine's `config.json` may have in its artifact."""
+    return f"{directory}{CONFIG_FILE}", f"{directory}{CHECKPOINT}/{CONFIG_FILE}"
 
 
 def profile_of_engine(found: FoundEngine, source: str) -> Profile:
