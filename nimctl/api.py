@@ -111,7 +111,7 @@ def _with_builder(around: Surroundings, options: BuildOptions, tools: Tools) -> 
 
 def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     """Plan a server, with everything that it still needs, or what it has to begin with."""
-    port = _port(request)
+    port = _port(request.host, decide.USUAL_PORT if request.port is None else request.port)
     if request.api_key_file:
         guards.check_keys(Path(request.api_key_file))
     if request.certificate:
@@ -131,6 +131,8 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
         capacity=request.capacity,
         idle_gpus=idle_gpus,
     )
+    if request.port is None and (own := decide.own_port(target)):
+        port = _port(request.host, own)
     around = msgspec.structs.replace(
         _target_surroundings(target, host, tools, port=port),
         idle_gpus=idle_gpus,
@@ -223,9 +225,9 @@ def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None
     return decide.reachable(request, host, taken)
 
 
-def _replica_ports(request: ServeRequest, host: Host) -> tuple[int, ...]:
-    most = request.replicas or len(host.gpus)
-    return tuple(port for port in free_ports(most + 1) if port != request.port)[:most]
+def _replica_ports(request: ServeRequest, around: Surroundings) -> tuple[int, ...]:
+    most = request.replicas or len(around.host.gpus)
+    return tuple(port for port in free_ports(most + 1) if port != around.port)[:most]
 
 
 def _haproxy(tools: Tools) -> str | None:
@@ -250,7 +252,7 @@ def _container_surroundings(
         user=tools.user(engine),
         nim_cache=tools.settings.nim_cache,
         has_registry_key=tools.registries.ngc_key() is not None,
-        replica_ports=_replica_ports(request, around.host),
+        replica_ports=_replica_ports(request, around),
         haproxy=_haproxy(tools),
         has_router_image=bool(engine and tools.containers.image(decide.ROUTER_IMAGE)),
     )
@@ -377,18 +379,18 @@ def _inventory(artifact: Artifact, candidate: Candidate | None, tools: Tools) ->
     return Inventory(pinned=pinned, blobs=blobs, engines=engines)
 
 
-def _port(request: ServeRequest) -> int:
+def _port(host: str, wanted: int) -> int:
     try:
-        port = free_port(request.host, request.port)
+        port = free_port(host, wanted)
     except OSError as error:
         raise UsageError(
-            f"this machine cannot listen on {request.host}",
+            f"this machine cannot listen on {host}",
             cause=error.strerror,
             hint="--host with an address of this machine, or 0.0.0.0 for all of them",
         ) from error
     if port is None:
         raise UsageError(
-            f"port {request.port} on {request.host} is in use",
+            f"port {wanted} on {host} is in use",
             hint="choose another with --port, or let nimctl choose with --port auto",
         )
     return port

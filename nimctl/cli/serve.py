@@ -98,9 +98,7 @@ What is missing is pulled and built first. MODEL is what `nimctl pull` takes. Ar
 go to the engine as they are.""",
 )
 @model_argument
-@click.option(
-    "-p", "--port", type=_Port(), default="8000", show_default=True, help="Port, or auto."
-)
+@click.option("-p", "--port", type=_Port(), help="Port, or auto.  [default: 8000, of nemollm 9999]")
 @click.option(
     "--host",
     default="127.0.0.1",

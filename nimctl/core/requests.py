@@ -104,7 +104,8 @@ class UpdateRequest(Value):
 class ServeRequest(Value):
     """Run a model.
 
-    `port` 0 takes a free one. None leaves a choice to nimctl; `timeout_s` in seconds. `container`
+    `port` 0 takes a free one, None the usual one. None leaves a choice to nimctl; `timeout_s` in
+    seconds. `container`
     asks for a container also where the embedded engine would do; so does an `image`. `replicas` is
     None for as many as there are GPUs for; `certificate` is a PEM file with its key.
     `manifest` is a file that is to be read instead of the image's own NIM manifest.
@@ -114,7 +115,7 @@ class ServeRequest(Value):
     wish: Wish = Wish()
     name: str | None = None
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int | None = None
     detach: bool = False
     timeout_s: float | None = None
     require_gpu: bool = False

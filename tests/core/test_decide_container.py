@@ -8,7 +8,7 @@ from test_decide import ARTIFACT, HOST, REF, SOURCE, around
 
 from nimctl.core.catalogue import Nim
 from nimctl.core.containers import OFFLINE_NETWORK, Image, ImageOffer
-from nimctl.core.decide import Target, plan_container, runs_in_container
+from nimctl.core.decide import Target, own_port, plan_container, runs_in_container
 from nimctl.core.devices import GpuWish
 from nimctl.core.errors import (
     ContainerEngineError,
@@ -295,6 +295,24 @@ def test_a_nim_that_chooses_by_itself_gets_the_gpus_that_were_asked_for() -> Non
     two = launch_of(serve(bare_nim(), {"gpus": GpuWish(count=2)}, nim_cache="/cache/nim"))
     assert two.container.devices
     assert len(two.container.devices.uuids) == 2
+
+
+def test_the_early_access_container_is_said_to_be_open_and_is_closed_behind_a_router() -> None:
+    early = target("nemollm", nim=msgspec.structs.replace(NIM, image="nvcr.io/ea:24.01"))
+    assert own_port(early) == 9999
+    assert own_port(target()) is None
+    open_ = serve(early, {"name": "m"}, port=9999)
+    assert launch_of(open_).container.network == "host"
+    assert [note for note in open_.notes if note.startswith("WARNING: m is on the host's network")]
+    # A key that only the router asks for would be no key if the replica were on every address.
+    asked = {"name": "m", "host": "0.0.0.0", "api_key_file": "/keys"}
+    closed = serve(early, asked, replica_ports=(40001,), haproxy="haproxy")
+    made = launch_of(closed).container
+    assert made.network == "bridge"
+    assert [(one.address, one.host, one.container) for one in made.ports] == [
+        ("127.0.0.1", 40001, 9999)
+    ]
+    assert not [note for note in closed.notes if "host's network" in note]
 
 
 def test_replicas_publish_no_port_but_the_one_that_the_router_asks() -> None:

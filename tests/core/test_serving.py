@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from golden_containers import DIRECTORY, path_of, servings, text_of
 
-from nimctl.core.containers import ContainerSpec
+from nimctl.core.containers import ContainerSpec, PublishedPort
 from nimctl.core.serving import BACKENDS, Serving, container
 
 SERVINGS = servings()
@@ -62,6 +62,18 @@ def test_the_early_access_container_runs_as_nvidias_text_ran_it() -> None:
 
 def test_another_port_is_told_to_the_early_access_container_itself() -> None:
     assert spec("nemollm-h100", port=9000).command[-1] == "--openai_port=9000"
+
+
+@pytest.mark.parametrize(
+    "closed", [{"network": "nimctl-offline"}, {"is_routed": True}], ids=["offline", "routed"]
+)
+def test_the_early_access_container_has_a_network_of_its_own_where_it_must_be_closed(
+    closed: dict[str, object],
+) -> None:
+    made = spec("nemollm-h100", port=8123, **closed)
+    assert made.network == closed.get("network", "bridge")
+    assert made.ports == (PublishedPort(container=9999, host=8123),)
+    assert made.command == ("nemollm_inference_ms", "--model", "llama-2-7b", "--num_gpus=1")
 
 
 def test_a_nim_that_has_its_files_gets_no_key_and_may_not_download() -> None:

@@ -85,6 +85,7 @@ def serving(
         # A server that runs away must not take the machine with it.
         memory_limit_bytes=int(around.host.memory_total_bytes * _MEMORY_SHARE),
         restarts=request.restarts,
+        is_routed=shared.group is not None,
         is_one_of_many=request.replicas != 1,
     )
 

@@ -130,6 +130,7 @@ def prepared(
         *_notes(launches, places, around),
         *on_cpu.notes(target, around),
         *_unpublished(request, target),
+        *_open_to_all(launches),
         *key_notes(keys),
         *adapters.notes,
     )
@@ -247,6 +248,12 @@ def runs_in_container(request: ServeRequest, target: Target) -> bool:
     return request.wants_container or target.candidate.profile.backend in IN_CONTAINERS
 
 
+def own_port(target: Target) -> int | None:
+    """The port of a backend that is on the host's network as its text has it."""
+    backend = BACKENDS.get(target.candidate.profile.backend)
+    return backend.port if backend and backend.on_host else None
+
+
 def image_of(target: Target) -> str:
     """The image of the model's own NIM, or the backend's usual one.
 
@@ -340,6 +347,15 @@ def _unpublished(request: ServeRequest, target: Target) -> Iterator[str]:
     for what, port in nim.ports.items():
         if what != "http":
             yield f"WARNING: {what} on port {port} is not published: a router speaks HTTP"
+
+
+def _open_to_all(launches: tuple[LaunchContainer, ...]) -> Iterator[str]:
+    for launch in launches:
+        if launch.container.network == "host":
+            yield (
+                f"WARNING: {launch.server.name} is on the host's network, as its text has it: other"
+                " machines may reach it, without a key; --api-key-file puts a router before it"
+            )
 
 
 def _where(gpus: tuple[Gpu, ...], around: Surroundings) -> str:

@@ -16,6 +16,7 @@ from nimctl.core.value import Value
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Families whose API answers with tokens; of the others HTTP 200 is all that can be asked for.
 _TALKING = ("llm", "vlm", "safety")
+USUAL_PORT = 8000
 _READY_FLOOR_S = 60.0
 _SLOWEST_LOAD_BYTES_PER_S = 50e6
 

@@ -7,9 +7,10 @@ class Backend(Value):
     """How one backend's image behaves.
 
     `image` is None where the model names its own. `port` is where it answers inside; ready is HTTP
-    200 on `health_path`. `checks_keys` tells that it reads an API key file itself; the router
-    checks keys for the others. `runs_as_user` and `read_only_root` tell what the image allows.
-    `source` is where these facts stand; `unverified` names those that no source confirms.
+    200 on `health_path`. With `on_host` it is on the host's network. `checks_keys` tells that it
+    reads an API key file itself; the router checks keys for the others. `runs_as_user` and
+    `read_only_root` tell what the image allows. `source` is where these facts stand; `unverified`
+    names those that no source confirms.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Backend(Value):
     metrics_path: str | None
     source: str
     checks_keys: bool = False
+    on_host: bool = False
     runs_as_user: bool = True
     read_only_root: bool = False
     unverified: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ BACKENDS: dict[str, Backend] = {
             # when the models are loaded.
             health_path="/v1/models",
             metrics_path=None,
+            on_host=True,
             source="https://developer.nvidia.com/docs/nemo-microservices/inference/overview.html",
             # NVIDIA's run line of 2024 names no user.
             runs_as_user=False,

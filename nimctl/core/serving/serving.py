@@ -34,7 +34,8 @@ class Serving(Value):
     of the model store, `engine` that of a TensorRT-LLM engine or the GGUF file, `cache` NIM's
     cache, `options_file` TensorRT-LLM's YAML. `key_file` holds the registry key for a container
     that `downloads` its own model. `nim_profile` is the id that a NIM is pinned to. It answers on
-    `address`:`port`; with `is_one_of_many` nowhere else, since others have the same further ports.
+    `address`:`port`; with `is_one_of_many` nowhere else, since others have the same further ports,
+    and with `is_routed` only to the router.
     """
 
     name: str
@@ -63,4 +64,5 @@ class Serving(Value):
     network: str = "bridge"
     memory_limit_bytes: int | None = None
     restarts: bool = False
+    is_routed: bool = False
     is_one_of_many: bool = False
