@@ -305,22 +305,42 @@ def test_an_engine_with_larger_limits_is_taken_where_prebuilt_is_asked_for(
     assert taken.json["built"] is False
 
 
+@pytest.mark.parametrize(
+    ("asked", "output"),
+    [
+        (("--precision", "bf16"), "rank0.engine"),
+        (("--precision", "bf16", "--tp", "2"), "rank1.engine"),
+        (("--precision", "fp8"), "rank0.engine"),
+        (
+            ("--precision", "fp8", "--strategy", "pytorch", "--no-warm-up"),
+            "checkpoint/model.safetensors",
+        ),
+    ],
+    ids=["bf16", "tp2", "fp8", "pytorch"],
+)
 def test_the_printed_commands_make_the_same_engine(
-    run: Run, machine: dict[str, str], tmp_path: Path
+    run: Run, machine: dict[str, str], tmp_path: Path, asked: tuple[str, ...], output: str
 ) -> None:
+    # Neither a shell nor `docker --mount` takes these as they are.
+    directory = tmp_path / 'it\'s, a "home"'
+    directory.mkdir()
     add_model(machine, tmp_path)
-    planned = run(*BF16, "--dry-run")
+    texts = add_texts(directory)
+    texts.chmod(0o644)
+    there = {"NIMCTL_HOME": str(directory / "nimctl")}
+    argv = ("build-engine", NAME, *asked, *(("--calib", texts) if "fp8" in asked else ()))
+    planned = run(*argv, "--dry-run", env=there)
     assert planned.code == 0, planned
     # Docker's limits cannot be lifted where these tests run.
     script = planned.out.replace("--ulimit memlock=-1:-1", "")
     done = subprocess.run(["bash", "-c", script], env=machine, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    (engine,) = Path(machine["NIMCTL_HOME"]).rglob("rank0.engine")
-    assert engine.parent.name == "trtllm_engine"
+    (engine,) = (one for one in directory.rglob(output) if "trtllm_engine" in one.parts)
     size = engine.stat().st_size
-    built = run(*BF16, "--json").json["engine"]
-    sizes = {file["path"]: file["size"] for file in built["files"]}
-    assert size == sizes["rank0.engine"]
+    built = run(*argv, "--json", env=there)
+    assert built.code == 0, built
+    sizes = {file["path"]: file["size"] for file in built.json["engine"]["files"]}
+    assert size == sizes[output]
 
 
 def test_the_chosen_gpus_are_handed_to_the_builder(
