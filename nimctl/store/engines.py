@@ -191,7 +191,8 @@ class EngineStore:
     def _sweep(self, key: str) -> None:
         # The lock is held, so these are of processes that are gone.
         for path in (self._layout.root / "engines").glob(f".{key}.*"):
-            shutil.rmtree(path)
+            # Into one of a build a container may write until that is removed.
+            shutil.rmtree(path, ignore_errors=True)
 
     def _discard(self, key: str) -> None:
         directory = self._layout.engine(key)

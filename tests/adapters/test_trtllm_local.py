@@ -1,10 +1,12 @@
 """Builds with a TensorRT-LLM that is installed here: real processes on this machine."""
 
+import multiprocessing
 import os
 import signal
 import stat
 import threading
 import time
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,7 @@ from trtllm_subjects import CALIBRATION, SHOP, subject
 from nimctl.core.errors import BuildError
 from nimctl.core.events import Event, Reached
 from nimctl.core.trtllm.design import Design, design
+from nimctl.core.trtllm.job import EngineJob
 from nimctl.core.trtllm.machine import Installed
 from nimctl.core.trtllm.subject import BuildOptions
 from nimctl.engines.trtllm.builder import TrtllmBuilder
@@ -105,11 +108,35 @@ def test_an_interrupt_ends_the_builder_and_what_it_started(site: Site, tmp_path:
 
     with pytest.raises(KeyboardInterrupt):
         LocalRunner().run(one.job, one.job.commands[0], site, on_line, on_line)
+    wait_for_the_end_of(lines)
+
+
+def wait_for_the_end_of(lines: list[str]) -> None:
+    """Of the processes that a builder which hangs has named."""
     pids = [int(line.split()[1]) for line in lines if "child" in line]
     assert len(pids) == 2
     for pid in pids:
         while _is_running(pid):
             time.sleep(0.05)
+
+
+def run_and_tell(job: EngineJob, site: Site, lines: "SimpleQueue[str]") -> None:
+    """In a process of its own: run the first command."""
+    LocalRunner().run(job, job.commands[0], site, lines.put, lines.put)
+
+
+def test_a_builder_ends_with_a_nimctl_that_is_killed(site: Site, tmp_path: Path) -> None:
+    (site.checkpoint / "stand-in.txt").write_text("hang")
+    job = made(site, tmp_path).job
+    (site.staging / ".work").mkdir()
+    processes = multiprocessing.get_context("spawn")
+    lines = processes.SimpleQueue()
+    nimctl = processes.Process(target=run_and_tell, args=(job, site, lines))
+    nimctl.start()
+    said = [lines.get() for _ in range(3)]
+    nimctl.kill()
+    nimctl.join()
+    wait_for_the_end_of(said)
 
 
 def _is_running(pid: int) -> bool:

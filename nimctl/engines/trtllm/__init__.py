@@ -2,5 +2,5 @@
 
 One way: `builder` runs a job's commands with one of the `runners` and checks what came out;
 `attended` keeps interrupts from cutting them in two; `buildlog` keeps what they print; `installed`
-finds an installation.
+finds an installation, and `tied` has its commands end with nimctl.
 """

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from nimctl.core.trtllm.pipeline import Command
 from nimctl.ulimits import Ulimits
 
 _GRACE_S = 10.0
+_TIED = Path(__file__).with_name("tied.py")
 # Only a container's home is nimctl's to choose.
 _OWN = ("HOME", "USER")
 
@@ -116,7 +118,7 @@ class ContainerRunner:
 
 
 class LocalRunner:
-    """Runs commands on this machine, in a process group that ends with the run."""
+    """Runs commands on this machine, in a process group that ends with the run, or with nimctl."""
 
     def run(
         self,
@@ -182,7 +184,8 @@ def _give(directory: Path, uid: int, gid: int) -> None:
 def _argv(job: EngineJob, command: Command) -> list[str]:
     quiet = {**build_environment(BESIDE), **job.environment}
     settings = [f"{name}={value}" for name, value in quiet.items() if name not in _OWN]
-    return ["env", *settings, *command.argv]
+    tied = (sys.executable, "-I", str(_TIED), str(os.getpid()))
+    return [*tied, "env", *settings, *command.argv]
 
 
 def _lay_out(job: EngineJob, work: Path) -> None:
@@ -205,11 +208,14 @@ def _ending_with_us(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    # The group outlives its leader when a worker hangs, so it is asked even when that has ended.
+    # The group outlives its leader when a worker hangs, so it is told even when that has ended.
+    has_ended = False
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_S)
-            return
-    raise BuildError(f"process {process.pid} of the build does not end")
+        if not has_ended:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+                has_ended = True
+    if not has_ended:
+        raise BuildError(f"process {process.pid} of the build does not end")
