@@ -15,14 +15,13 @@ from nimctl import documents
 from nimctl.core.errors import DeadlineError, NotFoundError, ServerDiedError, UsageError
 from nimctl.core.layout import Layout
 from nimctl.core.plan import Await, Launch
-from nimctl.core.router import ROUTER
 from nimctl.core.server_reports import ServerReport
 from nimctl.core.servers import Server
 from nimctl.core.usage import Load
 from nimctl.core.value import Value
 from nimctl.serving import health, keyfiles
 from nimctl.serving.load import load_of
-from nimctl.serving.process import ProcessId, identify, is_alive, memory_of, terminate
+from nimctl.serving.process import FINISH, ProcessId, finish, identify, is_alive, memory_of
 
 _STATE = "state.json"
 _LOG = "server.log"
@@ -30,7 +29,6 @@ _LOG = "server.log"
 _LISTENING = b"listening on "
 _PROBE_S = 2.0
 _FASTEST_POLL_S, _SLOWEST_POLL_S = 0.01, 0.25
-# Longer than the drain that the server allows itself, so that SIGKILL meets only a hung one.
 GRACE_S = 35.0
 
 
@@ -150,11 +148,9 @@ class EmbeddedServers:
         """Stop a server, requests in flight finished; False when it had to be killed."""
         state = self._state(name)
         child = self._children.get(name)
-        # HAProxy takes this for: no new connections, and those that are open are finished.
-        asking = signal.SIGUSR1 if state.launch.server.backend == ROUTER else signal.SIGTERM
         if child is None:
-            return terminate(state.process, grace_s, asking)
-        child.send_signal(asking)
+            return finish(state.process, grace_s)
+        child.send_signal(FINISH)
         try:
             child.wait(grace_s)
         except subprocess.TimeoutExpired:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from nimctl.core.value import Value
 
+# To HAProxy and to nimctl's own server: no new connections, and what runs is finished, however long
+# that takes. Whoever asks sees to it that it does not take for ever.
+FINISH = signal.SIGUSR1
 _POLL_S = 0.02
 
 
@@ -33,11 +36,11 @@ def is_alive(process: ProcessId) -> bool:
     return process.started is None or _start_ticks(process.pid) == process.started
 
 
-def terminate(process: ProcessId, grace_s: float, asking: signal.Signals) -> bool:
-    """Send the signal that asks it to end, SIGKILL after `grace_s`; True if it ended by itself."""
+def finish(process: ProcessId, grace_s: float) -> bool:
+    """Ask a server to end, and send SIGKILL after `grace_s`; True if it ended by itself."""
     if not is_alive(process):
         return True
-    os.kill(process.pid, asking)
+    os.kill(process.pid, FINISH)
     deadline = time.monotonic() + grace_s
     while time.monotonic() < deadline:
         if not is_alive(process):

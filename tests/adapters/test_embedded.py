@@ -91,8 +91,8 @@ def test_a_server_that_is_not_ready_in_time_is_stopped(servers: EmbeddedServers)
     assert servers.running() == {}
 
 
-def test_a_server_that_ignores_sigterm_is_killed(layout: Layout, servers: EmbeddedServers) -> None:
-    deaf = "trap '' TERM; echo deaf; while :; do sleep 0.05; done"
+def test_a_server_that_does_not_end_is_killed(layout: Layout, servers: EmbeddedServers) -> None:
+    deaf = "trap '' USR1; echo deaf; while :; do sleep 0.05; done"
     for name, owner in (("ours", servers), ("anothers", EmbeddedServers(layout))):
         servers.launch(launch("sh", "-c", deaf, name=name))
         while "deaf" not in servers.log(name).read_text():

@@ -144,6 +144,16 @@ def test_requests_that_outlast_the_grace_are_cut_off(model: Path, tmp_path: Path
         assert "cut off" in server.log.read_text()
 
 
+def test_whoever_limits_the_time_himself_has_none_cut_off(model: Path, tmp_path: Path) -> None:
+    with (
+        running(model, tmp_path, "--grace", "0") as server,
+        in_flight(server, ask_streaming, tokens=LONG) as (answer,),
+    ):
+        server.process.send_signal(signal.SIGUSR1)
+        assert answer.result() == LONG
+        assert server.process.wait(LIVENESS_S) == 0
+
+
 def test_a_server_that_is_not_ready_yet_stops_at_once(model: Path, tmp_path: Path) -> None:
     template = tmp_path / "pipe"
     os.mkfifo(template)

@@ -98,7 +98,7 @@ def _add_http(parser: argparse.ArgumentParser) -> None:
 def _add_process(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--verbosity", type=int, default=1, metavar="N", help="3: log requests (%(default)s)")
-    grace = "how long running requests may take after SIGTERM (%(default)s)"
+    grace = "how long running requests may take after SIGTERM (%(default)s); SIGUSR1: no limit"
     add("--grace", type=float, default=30.0, metavar="SECONDS", help=grace)
     parent = "stop as on SIGTERM when this parent process ends"
     add("--die-with-parent", type=int, metavar="PID", help=parent)

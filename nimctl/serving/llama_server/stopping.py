@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import xllamacpp
 
 from nimctl.serving.llama_server import sockets
 
-_STOP = (signal.SIGTERM, signal.SIGINT)
+# Whoever sends SIGUSR1 sees to it how long that takes.
+_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _POLL_S = 0.02
 # Between a request's last token and its last byte on the socket, which nothing reports.
 _SETTLE_S = 0.5
@@ -24,7 +26,10 @@ _PR_SET_PDEATHSIG = 1  # prctl(2), <linux/prctl.h>
 
 
 class Stopper:
-    """Ends the process after SIGTERM or SIGINT: with 0, or 128 + N at once when N comes again."""
+    """Ends the process after a signal N: with 0, or with 128 + N at once when it comes again.
+
+    The requests that run are finished, after SIGTERM and SIGINT for `grace_s` at most.
+    """
 
     def __init__(self, *, grace_s: float) -> None:
         self._grace_s = grace_s
@@ -44,22 +49,19 @@ class Stopper:
         self._server = server
 
     def _wait(self) -> None:
-        seen = {signal.sigwait(_STOP)}
-        _start(self._finish)
+        asked = signal.sigwait(_STOP)
+        _start(partial(self._finish, None if asked == signal.SIGUSR1 else self._grace_s))
+        seen = {asked}
         # Ctrl-C in a terminal is one SIGINT, and one SIGTERM from a parent that hears it, too.
         while (again := signal.sigwait(_STOP)) not in seen:
             seen.add(again)
         _exit(128 + again)
 
-    def _finish(self) -> None:
+    def _finish(self, grace_s: float | None) -> None:
         if self._server is not None:
-            _start(self._cut_off)
+            if grace_s is not None:
+                _start(partial(_cut_off, grace_s))
             drain(self._server)
-        _exit(0)
-
-    def _cut_off(self) -> None:
-        time.sleep(self._grace_s)
-        sys.stderr.write(f"cut off requests that ran longer than {self._grace_s:g} s\n")
         _exit(0)
 
 
@@ -110,6 +112,12 @@ def _follow(pid: int) -> None:
     while os.getppid() == pid:
         time.sleep(_PARENT_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _cut_off(grace_s: float) -> None:
+    time.sleep(grace_s)
+    sys.stderr.write(f"cut off requests that ran longer than {grace_s:g} s\n")
+    _exit(0)
 
 
 def _start(target: Callable[[], None]) -> None:
