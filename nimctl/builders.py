@@ -17,9 +17,12 @@ from nimctl.tools import Tools
 
 
 def observe(options: BuildOptions, host: Host, tools: Tools) -> BuilderFacts:
-    """Look for what can build; a machine that is only planned for is not asked."""
+    """Look for what can build; of a machine that is only planned for, the store alone is here."""
+    facts = msgspec.structs.replace(
+        engines_here(tools), programs=_programs(), may_pull=not tools.offline
+    )
     if host.planned:
-        return BuilderFacts(programs=_programs(), may_pull=not tools.offline)
+        return facts
     installed = tools.installed_trtllm()
     image: Image | None = None
     offer: ImageOffer | None = None
@@ -29,13 +32,11 @@ def observe(options: BuildOptions, host: Host, tools: Tools) -> BuilderFacts:
         if image is None and not tools.offline:
             offer = tools.registries.image_offer(reference)
     return msgspec.structs.replace(
-        engines_here(tools),
+        facts,
         image=image,
         offer=offer,
         installed=installed,
         user=tools.user(host.container_engine),
-        programs=_programs(),
-        may_pull=not tools.offline,
     )
 
 

@@ -137,9 +137,16 @@ def kv_caches_of(
 
 
 def check_usable(
-    needed: EngineRecipe, engine: Engine, model: str, model_digest: str | None = None
+    needed: EngineRecipe,
+    engine: Engine,
+    model: str,
+    model_digest: str | None = None,
+    *,
+    command: str | None = None,
 ) -> None:
     """Refuse an engine that is not for this, before anything loads it.
+
+    `command` is the one that builds what is needed, where more than `needed` tells decides.
 
     Raises:
         MismatchError: It names the one field that decides, and the command that mends it.
@@ -154,21 +161,24 @@ def check_usable(
     raise MismatchError(
         f"the engine {engine.key[:12]} is not for this: {found[0].words}",
         cause=f"it was built by {engine.recipe.builder} on {engine.created[:10]}{more}",
-        hint=build_command(needed, model),
+        hint=command or build_command(needed, model),
     )
 
 
-def build_command(needed: EngineRecipe, model: str) -> str:
+def build_command(
+    needed: EngineRecipe, model: str, *, image: str | None = None, takes_texts: bool = False
+) -> str:
     """The command that builds what is needed; `needed` has those limits alone that were asked for.
 
-    Texts are not in a recipe, only their digest.
+    Texts are not in a recipe, only their digest; `image` is the builder's that was asked for.
     """
     words = ["nimctl build-engine", model, "--precision", needed.precision]
     degrees = {"tp": needed.tp, "pp": needed.pp}
     words += [f"--{name} {degree}" for name, degree in degrees.items() if degree > 1]
     words += [f"--{name.replace('_', '-')} {limit}" for name, limit in needed.limits.items()]
     words += [f"--kv-cache-dtype {needed.kv_cache}"] if needed.kv_cache else []
-    return " ".join((*words, "--calib FILE") if needed.calibration else words)
+    words += [f"--image {image}"] if image else []
+    return " ".join((*words, "--calib FILE") if needed.calibration or takes_texts else words)
 
 
 def _differences(needed: EngineRecipe, found: EngineRecipe) -> Iterator[Difference]:

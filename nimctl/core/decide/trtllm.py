@@ -8,7 +8,7 @@ from nimctl.core.decide.fetch import missing, prepare, size
 from nimctl.core.decide.prebuilt import adopted_first, where
 from nimctl.core.decide.target import Surroundings, Target, directory
 from nimctl.core.engine import Engine, EngineRecipe
-from nimctl.core.engine_check import check_usable, obstacles
+from nimctl.core.engine_check import build_command, check_usable, obstacles
 from nimctl.core.errors import HardwareError, NotFoundError, UnsupportedModelError, UsageError
 from nimctl.core.facts import Artifact
 from nimctl.core.machine import Gpu, Host
@@ -219,8 +219,11 @@ def _prebuilt(drawing: Drawing, around: Surroundings, engines: tuple[Engine, ...
     own = [one for one in engines if _is_of(one, artifact)]
     engine = usable_engine(drawing, own)
     if engine is None:
+        needed, model = needed_of(drawing), str(drawing.target.ref)
+        takes_texts = any(one.phase == "quantise" for one in drawing.design.job.commands)
+        command = build_command(needed, model, image=drawing.options.image, takes_texts=takes_texts)
         for other in own:
-            check_usable(needed_of(drawing), other, str(drawing.target.ref), artifact.digest)
+            check_usable(needed, other, model, artifact.digest, command=command)
         raise NotFoundError(
             f"there is no engine of {drawing.target.model} in the store",
             cause="--strategy prebuilt builds none",
