@@ -16,7 +16,7 @@ from nimctl.core.errors import (
 from nimctl.core.machine import ContainerEngine, Host
 from nimctl.core.trtllm.design import design
 from nimctl.core.trtllm.machine import BuilderFacts, Installed, image_to_pull, workshop
-from nimctl.core.trtllm.preflight import Surveyed, preflight
+from nimctl.core.trtllm.preflight import Surveyed, disk_bytes_needed, preflight
 from nimctl.core.trtllm.releases import (
     BUILDER_IMAGE,
     builder_name,
@@ -126,6 +126,17 @@ def test_what_cannot_succeed_is_refused(
     with pytest.raises(kind) as caught:
         check(one, machine, options)
     assert words in f"{caught.value.message} {caught.value.cause} {caught.value.hint}"
+
+
+def test_what_is_still_to_be_downloaded_needs_room_too() -> None:
+    one = subject("bf16")
+    made = design(one, BuildOptions(), SHOP)
+    free = disk_bytes_needed(one) + 2 * GIB
+    machine = surveyed(msgspec.structs.replace(H100, disk_free_bytes=free))
+    preflight(one, BuildOptions(), made.job.commands, machine)
+    with_download = msgspec.structs.replace(machine, pending_bytes=2 * GIB)
+    with pytest.raises(DiskFullError, match="the build needs"):
+        preflight(one, BuildOptions(), made.job.commands, with_download)
 
 
 def test_an_old_driver_of_a_data_centre_gpu_is_a_warning() -> None:
