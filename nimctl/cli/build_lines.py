@@ -14,6 +14,7 @@ from nimctl.core.trtllm.job import (
     build_container,
     build_environment,
     calibration_name,
+    without_secrets,
 )
 
 
@@ -69,4 +70,4 @@ def _here(job: EngineJob, directory: Path) -> Iterator[str]:
     for command in job.commands:
         settings = {**build_environment(BESIDE), **job.environment}
         words = [f"{name}={value}" for name, value in settings.items()]
-        yield shlex.join(["env", *words, *command.argv])
+        yield shlex.join([*without_secrets(), *words, *command.argv])

@@ -30,6 +30,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 echo "gpus $CUDA_VISIBLE_DEVICES, offline $HF_HUB_OFFLINE, home $HOME"
+env | grep -E 'KEY|TOKEN' | sed 's/^/secret /'
 ls calibration 2>/dev/null
 case "$(cat "$checkpoint/stand-in.txt" 2>/dev/null)" in
   hang) echo "child $$"; sleep 600 & echo "grandchild $!"; wait ;;
@@ -65,6 +66,15 @@ def made(site: Site, directory: Path) -> Design:
 
 def ignore(_: object) -> None:
     """Take an event and do nothing."""
+
+
+@pytest.mark.parametrize("name", ["NGC_API_KEY", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"])
+def test_a_builder_gets_no_key_of_a_registry(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "a secret of the user's")
+    TrtllmBuilder(LocalRunner()).build(made(site, tmp_path).job, site, ignore)
+    assert "a secret" not in site.log.read_text()
 
 
 def test_an_engine_is_built_in_the_directory_that_is_given(site: Site, tmp_path: Path) -> None:

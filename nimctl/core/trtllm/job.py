@@ -13,6 +13,11 @@ INSIDE = Places()
 # Beside the directory that the commands run in, which lies in the staged engine.
 BESIDE = Places(calibration="calibration", work=".", engine="..")
 WORK = ".work"
+# Nothing is fetched while it runs. Containers get no variable of the user's anyway.
+SECRETS = (
+    *("NGC_API_KEY", "NGC_CLI_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
 BUILD_LABEL = f"{LABEL_PREFIX}build"
 _TMP_BYTES = 8 * 2**30
 
@@ -93,6 +98,11 @@ def build_environment(places: Places) -> dict[str, str]:
         "HOME": places.work,
         "USER": "nimctl",
     }
+
+
+def without_secrets() -> tuple[str, ...]:
+    """The beginning of a command line that hands on no key of a registry."""
+    return ("env", *(word for name in SECRETS for word in ("-u", name)))
 
 
 def expected_outputs(world_size: int) -> tuple[str, ...]:

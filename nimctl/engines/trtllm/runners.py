@@ -21,6 +21,7 @@ from nimctl.core.trtllm.job import (
     build_container,
     build_environment,
     calibration_name,
+    without_secrets,
 )
 from nimctl.core.trtllm.pipeline import Command
 from nimctl.ulimits import Ulimits
@@ -185,7 +186,7 @@ def _argv(job: EngineJob, command: Command) -> list[str]:
     quiet = {**build_environment(BESIDE), **job.environment}
     settings = [f"{name}={value}" for name, value in quiet.items() if name not in _OWN]
     tied = (sys.executable, "-I", str(_TIED), str(os.getpid()))
-    return [*tied, "env", *settings, *command.argv]
+    return [*tied, *without_secrets(), *settings, *command.argv]
 
 
 def _lay_out(job: EngineJob, work: Path) -> None:
