@@ -18,6 +18,8 @@ from nimctl.core.value import Value
 
 _LATENCY_BATCH = 64
 _SMALLEST_BATCH, _SMALLEST_TOKENS = 8, 1024
+# The default of `--tokens_per_block`.
+_BLOCK_TOKENS = 32
 _GIB = 2**30
 
 
@@ -53,7 +55,8 @@ def limits_for(
     For latency the batch is small (inferred: no document gives a number).
 
     Raises:
-        UsageError: A limit is below one, or longer than what the model was trained for.
+        UsageError: A limit is below one, longer than what the model was trained for, or one that
+            the builder would change.
         HardwareError: What was asked for does not fit the GPU.
     """
     _check(wish, architecture.context_length)
@@ -68,7 +71,7 @@ def limits_for(
         max_beam_width=1,
     )
     for candidate in _smaller(first):
-        limits = msgspec.structs.replace(candidate, **wish.asked)
+        limits = _as_built(msgspec.structs.replace(candidate, **wish.asked), wish)
         need = gpu_memory_need(architecture, share, _with_beams(limits), memory_bytes)
         if need is None or need.grade is not Grade.NO_FIT:
             return limits
@@ -84,6 +87,24 @@ def limits_for(
         else None,
         hint=f"use more GPUs with --tp, fewer bits with --precision, or a smaller {shorter}",
     )
+
+
+def _as_built(limits: EngineLimits, wish: LimitsWish) -> EngineLimits:
+    """The limits that the engine will have: the builder lowers its tokens to what requests can use.
+
+    NVIDIA/TensorRT-LLM, `check_max_num_tokens`, which `build` calls.
+    """
+    most = limits.max_batch_size * limits.max_seq_len
+    if limits.max_num_tokens <= most:
+        return limits
+    if wish.max_num_tokens:
+        raise UsageError(
+            f"--max-num-tokens {wish.max_num_tokens} is more than a step can have",
+            cause=f"{limits.max_batch_size} requests of {limits.max_seq_len} tokens have {most:,},"
+            " which trtllm-build would take instead",
+            hint=f"--max-num-tokens {most}, or leave it out",
+        )
+    return msgspec.structs.replace(limits, max_num_tokens=most)
 
 
 def _with_beams(limits: EngineLimits) -> Limits:
@@ -116,6 +137,12 @@ def _check(wish: LimitsWish, context_length: int) -> None:
     for name, value in msgspec.structs.asdict(wish).items():
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+    if wish.max_num_tokens and wish.max_num_tokens < _BLOCK_TOKENS:
+        raise UsageError(
+            f"--max-num-tokens {wish.max_num_tokens} is less than a block of the KV cache",
+            cause=f"trtllm-build would take the {_BLOCK_TOKENS} of a block instead",
+            hint=f"--max-num-tokens {_BLOCK_TOKENS}, or more",
+        )
     if wish.max_seq_len and wish.max_seq_len > context_length:
         raise UsageError(
             f"--max-seq-len {wish.max_seq_len} is longer than the model's context",

@@ -149,11 +149,22 @@ def test_every_limit_can_be_said() -> None:
     assert "--max_batch_size 3 --max_num_tokens 2048 --max_seq_len 4000 --max_beam_width 4" in line
 
 
+def test_tokens_that_no_step_can_have_are_left_out_as_the_builder_does() -> None:
+    wish = LimitsWish(max_batch_size=2, max_seq_len=512)
+    line = build_line(subject(), msgspec.structs.replace(CALIBRATED, limits=wish))
+    assert "--max_batch_size 2 --max_num_tokens 1024 --max_seq_len 512" in line
+
+
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
         (LimitsWish(max_seq_len=200_000), "longer than the model's context"),
         (LimitsWish(max_batch_size=0), "--max-batch-size must be at least 1"),
+        (LimitsWish(max_num_tokens=8), "--max-num-tokens 8 is less than a block of the KV cache"),
+        (
+            LimitsWish(max_batch_size=2, max_seq_len=512, max_num_tokens=2048),
+            "--max-num-tokens 2048 is more than a step can have",
+        ),
     ],
 )
 def test_an_impossible_limit_is_refused(wish: LimitsWish, words: str) -> None:
