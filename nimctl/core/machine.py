@@ -74,6 +74,7 @@ class ContainerEngine(Value):
 
     `endpoint` is its URL, such as `unix:///var/run/docker.sock`; `architecture` is as image
     platforms have it (`amd64`). `cdi_gpus` are CDI device names, such as `nvidia.com/gpu=0`.
+    `disk_free_bytes` is the room where its images are, None where that is not known.
     """
 
     kind: Literal["docker", "podman"]
@@ -83,6 +84,7 @@ class ContainerEngine(Value):
     rootless: bool = False
     nvidia_runtime: bool = False
     cdi_gpus: tuple[str, ...] = ()
+    disk_free_bytes: int | None = None
 
     @property
     def offers_gpus(self) -> bool:

@@ -1,6 +1,7 @@
 """The adapter against a real engine: images, containers, logs, files."""
 
 import contextlib
+import shutil
 import subprocess
 import threading
 import time
@@ -43,6 +44,9 @@ def test_the_engine_says_what_it_is(engine: DockerEngine) -> None:
     assert described.version == docker("version", "--format", "{{.Server.Version}}")
     assert described.architecture == docker("version", "--format", "{{.Server.Arch}}")
     assert described.rootless is False
+    root = Path(docker("info", "--format", "{{.DockerRootDir}}"))
+    assert described.disk_free_bytes is not None
+    assert 0 < described.disk_free_bytes < shutil.disk_usage(root).total
 
 
 def test_an_image_is_described_without_running_it(engine: DockerEngine, image: str) -> None:

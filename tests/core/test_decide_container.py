@@ -12,6 +12,7 @@ from nimctl.core.decide import Target, own_port, plan_container, runs_in_contain
 from nimctl.core.devices import GpuWish
 from nimctl.core.errors import (
     ContainerEngineError,
+    DiskFullError,
     HardwareError,
     NimctlError,
     NotFoundError,
@@ -140,6 +141,17 @@ def test_what_the_registry_offers_is_judged_and_told_before_the_pull() -> None:
     assert "is for arm64, this machine is amd64" in refused.message
     offer = ImageOffer(reference=VLLM, architectures=("amd64", "arm64"), size=12 * 2**30)
     assert f"{VLLM} is pulled: 12.0 GiB" in serve(image=None, offer=offer).notes
+
+
+def test_an_image_that_cannot_fit_is_refused_before_the_pull() -> None:
+    full = msgspec.structs.replace(ENGINE, disk_free_bytes=12 * 2**30)
+    offer = ImageOffer(reference=VLLM, architectures=("amd64",), size=12 * 2**30 + 1)
+    refused = refusal(DiskFullError, host=machine(full), image=None, offer=offer)
+    assert "12.0 GiB are free" in refused.message
+    assert refused.hint
+    assert "docker system df" in refused.hint
+    assert kinds(serve(host=machine(full), image=image(), offer=offer))
+    assert kinds(serve(image=None, offer=offer))
 
 
 def test_without_a_container_engine_the_trouble_is_the_cause() -> None:

@@ -36,7 +36,8 @@ from nimctl.core.decide.serving import (
     url_of,
 )
 from nimctl.core.decide.target import Surroundings, Target
-from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError, UsageError
+from nimctl.core.errors import ContainerEngineError, NotFoundError, UsageError
+from nimctl.core.image_check import check_image
 from nimctl.core.machine import ContainerEngine, Gpu
 from nimctl.core.placement import nodes_of
 from nimctl.core.plan import Await, LaunchContainer, Plan, PullImage, Step, Write
@@ -291,13 +292,8 @@ def _container_engine(target: Target, around: Surroundings) -> ContainerEngine:
 def _pull(
     request: ServeRequest, image: str, engine: ContainerEngine, around: Surroundings
 ) -> Iterator[Step]:
-    there, offer = around.image, around.offer
-    offered = (there.architecture,) if there else offer.architectures if offer else ()
-    if offered and engine.architecture not in offered:
-        raise HardwareError(
-            f"{image} is for {', '.join(offered)}, this machine is {engine.architecture}",
-            hint="choose another image with --image",
-        )
+    there = around.image
+    check_image(image, there, around.offer, engine)
     if there is None and not request.may_pull:
         raise NotFoundError(
             f"the image {image} is not here",

@@ -2,7 +2,8 @@
 
 from nimctl.core.containers import Devices, Image, ImageOffer
 from nimctl.core.engine import Engine
-from nimctl.core.errors import ContainerEngineError, HardwareError, NotFoundError
+from nimctl.core.errors import ContainerEngineError, NotFoundError
+from nimctl.core.image_check import check_image
 from nimctl.core.machine import Gpu, Host
 from nimctl.core.trtllm.design import Workshop
 from nimctl.core.trtllm.job import INSIDE
@@ -122,24 +123,13 @@ def image_to_pull(shop: Workshop, host: Host, facts: BuilderFacts) -> str | None
 
     Raises:
         HardwareError: It is for other processors.
+        DiskFullError: There is no room for it.
         NotFoundError: It is not there, and may not be pulled.
     """
     if shop.image is None:
         return None
-    architectures = (
-        (facts.image.architecture,)
-        if facts.image
-        else facts.offer.architectures
-        if facts.offer
-        else ()
-    )
-    engine = host.container_engine
-    if engine and architectures and engine.architecture not in architectures:
-        raise HardwareError(
-            f"{shop.image} is for {', '.join(architectures)}, this machine is "
-            f"{engine.architecture}",
-            hint="choose another with --image",
-        )
+    if host.container_engine:
+        check_image(shop.image, facts.image, facts.offer, host.container_engine)
     if facts.image is not None:
         return None
     if not facts.may_pull:

@@ -53,6 +53,7 @@ class Connection:
             rootless=any("rootless" in one for one in info.get("SecurityOptions") or ()),
             nvidia_runtime=self._hands_over_nvidia(info),
             cdi_gpus=self._cdi(info),
+            disk_free_bytes=self._disk_free(info),
         )
 
     def _hands_over_nvidia(self, info: dict[str, Any]) -> bool:
@@ -69,6 +70,17 @@ class Connection:
             named = tuple(Path(one) for one in info.get("CDISpecDirs") or ())
             listed = list(cdi_gpus(_CDI_DIRECTORIES if self.kind == "podman" else named))
         return tuple(sorted({one for one in listed if one.startswith(_GPU_CDI_PREFIX)}))
+
+    def _disk_free(self, info: dict[str, Any]) -> int | None:
+        # Docker Desktop's directory is one of its virtual machine.
+        is_elsewhere = not self.is_local or info.get("OperatingSystem") == "Docker Desktop"
+        root = info.get("DockerRootDir")
+        if is_elsewhere or not root:
+            return None
+        try:
+            return shutil.disk_usage(root).free
+        except OSError:
+            return None
 
     @property
     def kind(self) -> Literal["docker", "podman"]:
