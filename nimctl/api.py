@@ -1,17 +1,16 @@
 """Observe, then decide: from a request to a plan. Reads the outside, changes nothing."""
 
-import shutil
 from pathlib import Path
 
 import msgspec
 
-from nimctl import builders, calibration, checkpoints, prebuilts
+from nimctl import builders, calibration, checkpoints, prebuilts, surroundings
 from nimctl.core import decide
 from nimctl.core.archives import archives_in, settled
 from nimctl.core.catalogue import Model
 from nimctl.core.decide import Surroundings, Target
 from nimctl.core.errors import UsageError
-from nimctl.core.facts import Artifact, Inventory, carry_digests
+from nimctl.core.facts import Artifact, carry_digests
 from nimctl.core.fit import Judge
 from nimctl.core.machine import Host
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
@@ -48,7 +47,7 @@ def plan_pull(request: PullRequest, tools: Tools) -> Plan:
         artifact = request.lock.find(source)
     else:
         artifact = _artifact(source, tools, refresh=True)
-    return decide.plan_pull(source, artifact, _surroundings(artifact, host, tools))
+    return decide.plan_pull(source, artifact, surroundings.of_artifact(artifact, host, tools))
 
 
 def plan_opening(ref: ModelRef, tools: Tools) -> Plan | None:
@@ -65,7 +64,7 @@ def plan_build(request: BuildRequest, tools: Tools) -> Plan:
     host, options = tools.host(), request.options
     target = _divided(_building_target(request, artifact, host, tools), options, host)
     (port,) = free_ports(1)  # for a server that is started once
-    around = _target_surroundings(target, host, tools, port=port)
+    around = surroundings.of_target(target, host, tools, port=port)
     is_trtllm = target.candidate.profile.backend == "tensorrt_llm"
     if request.calibration and is_trtllm:
         texts = calibration.read(Path(request.calibration))
@@ -134,13 +133,13 @@ def plan_serve(request: ServeRequest, tools: Tools) -> Plan:
     if request.port is None and (own := decide.own_port(target)):
         port = _port(request.host, own)
     around = msgspec.structs.replace(
-        _target_surroundings(target, host, tools, port=port),
+        surroundings.of_target(target, host, tools, port=port),
         idle_gpus=idle_gpus,
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
     if not decide.runs_in_container(request, target):
         return decide.plan_embedded(request, target, around)
-    around = _container_surroundings(request, target, around, tools)
+    around = surroundings.in_container(request, target, around, tools)
     opening = decide.plan_image(request, target, around)
     if opening:
         return opening
@@ -199,10 +198,10 @@ def plan_update(update: UpdateRequest, tools: Tools) -> Plan:
         request.ref, artifact, place, tools, wish=request.outer_choice, capacity=request.capacity
     )
     around = msgspec.structs.replace(
-        _target_surroundings(target, host, tools),
+        surroundings.of_target(target, host, tools),
         adapters=tuple(observe_adapter(Path(one)) for one in request.lora),
     )
-    around = _container_surroundings(request, target, around, tools)
+    around = surroundings.in_container(request, target, around, tools)
     opening = decide.plan_image(request, target, around)
     if opening:
         return opening
@@ -225,39 +224,6 @@ def _serving_host(request: ServeRequest, tools: Tools) -> tuple[Host, str | None
     return decide.reachable(request, host, taken)
 
 
-def _replica_ports(request: ServeRequest, around: Surroundings) -> tuple[int, ...]:
-    most = request.replicas or len(around.host.gpus)
-    return tuple(port for port in free_ports(most + 1) if port != around.port)[:most]
-
-
-def _haproxy(tools: Tools) -> str | None:
-    # A user's PATH often leaves out where Debian has it.
-    path = f"{tools.settings.search_path}:/usr/local/sbin:/usr/sbin"
-    return shutil.which("haproxy", path=path)
-
-
-def _container_surroundings(
-    request: ServeRequest, target: Target, around: Surroundings, tools: Tools
-) -> Surroundings:
-    image = request.image or decide.image_of(target)
-    # Of a planned machine nothing is known but its hardware.
-    engine = around.host.container_engine if not around.host.planned else None
-    there = tools.containers.image(image) if engine else None
-    asks = engine and there is None and request.may_pull
-    return msgspec.structs.replace(
-        around,
-        image=there,
-        offer=tools.registries.image_offer(image) if asks else None,
-        running={**around.running, **(tools.container_servers.running() if engine else {})},
-        user=tools.user(engine),
-        nim_cache=tools.settings.nim_cache,
-        has_registry_key=tools.registries.ngc_key() is not None,
-        replica_ports=_replica_ports(request, around),
-        haproxy=_haproxy(tools),
-        has_router_image=bool(engine and tools.containers.image(decide.ROUTER_IMAGE)),
-    )
-
-
 def model_of(ref: ModelRef, tools: Tools) -> Model:
     """The catalogue's model, or what can be said of a reference that is not in it."""
     return _model(ref, _named(ref, tools), tools)
@@ -271,7 +237,9 @@ def _named(ref: ModelRef, tools: Tools) -> Artifact | None:
 def _opening(ref: ModelRef, artifact: Artifact | None, tools: Tools) -> Plan | None:
     if artifact is None or not archives_in(artifact):
         return None
-    return decide.plan_opening(ref, artifact, _surroundings(artifact, tools.host(), tools))
+    return decide.plan_opening(
+        ref, artifact, surroundings.of_artifact(artifact, tools.host(), tools)
+    )
 
 
 def _target(
@@ -339,44 +307,6 @@ def _artifact(ref: ModelRef, tools: Tools, *, refresh: bool) -> Artifact:
     if pinned is not None and not again:
         return pinned
     return settled(carry_digests(tools.registries.find(ref.scheme).resolve(ref), pinned), pinned)
-
-
-def _target_surroundings(target: Target, host: Host, tools: Tools, port: int = 0) -> Surroundings:
-    around = _surroundings(target.artifact, host, tools, target.candidate, port=port)
-    if target.tokenizer is None:
-        return around
-    blobs = around.inventory.blobs | tools.blobs.among(target.tokenizer.files)
-    inventory = msgspec.structs.replace(around.inventory, blobs=blobs)
-    return msgspec.structs.replace(around, inventory=inventory)
-
-
-def _surroundings(
-    artifact: Artifact,
-    host: Host,
-    tools: Tools,
-    candidate: Candidate | None = None,
-    *,
-    port: int = 0,
-) -> Surroundings:
-    return Surroundings(
-        host=host,
-        layout=tools.layout,
-        inventory=_inventory(artifact, candidate, tools),
-        builder=tools.builder.version,
-        python=tools.python,
-        port=port,
-        running=tools.embedded_servers.running(),
-    )
-
-
-def _inventory(artifact: Artifact, candidate: Candidate | None, tools: Tools) -> Inventory:
-    blobs = tools.blobs.among(artifact.files)
-    pinned = tools.artifacts.pinned(ModelRef.parse(artifact.reference)) == artifact
-    if candidate is None or artifact.digest is None:
-        return Inventory(pinned=pinned, blobs=blobs)
-    key = decide.recipe_for(candidate.profile, tools.builder.version).key(artifact.digest)
-    engines = frozenset([key] if tools.engines.find(key) else [])
-    return Inventory(pinned=pinned, blobs=blobs, engines=engines)
 
 
 def _port(host: str, wanted: int) -> int:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nimctl.cli.commands import COMMANDS
 from nimctl.core import errors
 
+PACKAGE = Path(errors.__file__).parents[1]
 HEAVY = {
     "asyncio",
     "docker",
@@ -66,6 +68,16 @@ def test_what_serves_no_nim_never_loads_what_reads_its_manifest() -> None:
     assert not modules & {"nimctl.nim_serving", "nimctl.manifests.reading", "nimctl.store.transfer"}
 
 
+def test_every_module_beside_the_packages_has_its_layer() -> None:
+    contracts = tomllib.loads(PACKAGE.parent.joinpath("pyproject.toml").read_text())["tool"][
+        "importlinter"
+    ]
+    (layers,) = (one["layers"] for one in contracts["contracts"] if one["id"] == "direction")
+    named = {name for layer in layers for name in layer.split(" | ")}
+    found = {f"nimctl.{path.stem}" for path in PACKAGE.glob("[!_]*.py")}
+    assert found <= named
+
+
 def test_help_imports_no_command() -> None:
     modules, out = loaded_by("--help")
     loaded = {name for name in modules if name.startswith("nimctl.cli.")}
@@ -81,7 +93,7 @@ def test_the_entry_point_answers_version_without_click() -> None:
 
 
 def test_every_command_of_the_table_exists_and_has_help() -> None:
-    modules = {path.stem for path in Path(errors.__file__).parents[1].joinpath("cli").glob("*.py")}
+    modules = {path.stem for path in PACKAGE.joinpath("cli").glob("*.py")}
     for name, entry in COMMANDS.items():
         assert entry.module in modules
         assert entry.module == name.replace("-", "_")
@@ -99,6 +111,5 @@ def test_every_error_has_a_status_of_its_own_or_its_parents_and_a_meaning() -> N
 
 
 def test_no_module_is_longer_than_400_lines() -> None:
-    package = Path(errors.__file__).parents[1]
-    lengths = {path: len(path.read_text().splitlines()) for path in package.rglob("*.py")}
+    lengths = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {path: length for path, length in lengths.items() if length >= 400} == {}

@@ -26,8 +26,12 @@ class Output:
 
     def data(self, document: Value, lines: Callable[[], Iterable[str]]) -> None:
         """Print a result: the document with `--json`, otherwise `lines`."""
+        self.data_of(lambda: document, lines)
+
+    def data_of(self, document: Callable[[], Value], lines: Callable[[], Iterable[str]]) -> None:
+        """The same with a document that takes something to make."""
         if self.as_json:
-            sys.stdout.write(as_json(document))
+            sys.stdout.write(as_json(document()))
         else:
             sys.stdout.writelines(f"{line}\n" for line in lines())
         sys.stdout.flush()

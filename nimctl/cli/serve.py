@@ -19,7 +19,7 @@ from nimctl.cli.options import (
 from nimctl.cli.server_options import environment_option, pull_option, timeout_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nimctl.cli.render import Output
     from nimctl.cli.timings import Stopwatch
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from nimctl.core.plan import Plan
     from nimctl.core.profile import Wish
     from nimctl.core.requests import ServeRequest
-    from nimctl.core.server_reports import ServerReport
+    from nimctl.core.server_reports import ServeReport
+    from nimctl.core.servers import Server
     from nimctl.settings import Settings
     from nimctl.tools import Tools
 
@@ -224,6 +225,7 @@ def _serve(
     from nimctl import execute
     from nimctl.cli.timings import Stopwatch
     from nimctl.core.plan import Launch, LaunchContainer
+    from nimctl.core.server_reports import ServeReport
 
     for note in plan.notes:
         output.note(note)
@@ -233,26 +235,34 @@ def _serve(
     # The last one is what clients talk to: the router, where there is one.
     launched = [one for one in plan.steps if isinstance(one, Launch | LaunchContainer)][-1]
     name = launched.server.name
+
+    def report() -> ServeReport:
+        return ServeReport(server=tools.servers.find(name), notes=plan.notes)
+
     if request.detach:
-        _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
+        _report(launched.server, report, stopwatch, output, timings=timings)
         output.note(f"stop it with: nimctl stop {name}")
         return
     with _stopped_by_signals(name, tools, output):
-        _report(tools.servers.find(name), plan, stopwatch, output, timings=timings)
+        _report(launched.server, report, stopwatch, output, timings=timings)
         output.note("Ctrl-C stops it")
         tools.groups.wait(name)
 
 
 def _report(
-    server: "ServerReport", plan: "Plan", stopwatch: "Stopwatch", output: "Output", *, timings: bool
+    server: "Server",
+    report: "Callable[[], ServeReport]",
+    stopwatch: "Stopwatch",
+    output: "Output",
+    *,
+    timings: bool,
 ) -> None:
-    from nimctl.core.server_reports import ServeReport
-
     output.note(f"{server.name} is ready after {stopwatch.total_s:.2f} s")
     if timings:
         for line in stopwatch.lines():
             output.note(line)
-    output.data(ServeReport(server=server, notes=plan.notes), lambda: _endpoint(server))
+    # Whoever reads the endpoint alone does not wait for what else there is to know.
+    output.data_of(report, lambda: _endpoint(server))
 
 
 @contextmanager
@@ -277,7 +287,7 @@ def _stopped_by_signals(name: str, tools: "Tools", output: "Output") -> "Iterato
         raise click.exceptions.Exit(ended) from None
 
 
-def _endpoint(server: "ServerReport") -> "Iterator[str]":
+def _endpoint(server: "Server") -> "Iterator[str]":
     yield f"{server.url}/v1"
     if server.api_key_file:
         yield f"API key: {Path(server.api_key_file)}"

@@ -15,7 +15,7 @@ from nimctl.core.decide.embedded import plan_embedded
 from nimctl.core.decide.fetch import fetch_step, plan_opening, plan_pull
 from nimctl.core.decide.prebuilt import usable
 from nimctl.core.decide.reach import reachable
-from nimctl.core.decide.replicas import ROUTER_IMAGE
+from nimctl.core.decide.replicas import ROUTER_IMAGE, routes_in_container
 from nimctl.core.decide.serving import USUAL_PORT, check_fit, server_name
 from nimctl.core.decide.target import Surroundings, Target, recipe_for
 from nimctl.core.decide.trtllm import divided, for_engine
@@ -43,6 +43,7 @@ __all__ = [
     "plan_update",
     "reachable",
     "recipe_for",
+    "routes_in_container",
     "runs_in_container",
     "server_name",
     "updated_request",

@@ -58,6 +58,12 @@ def slots(
     )
 
 
+def routes_in_container(request: ServeRequest, haproxy: str | None) -> bool:
+    """Whether a router would be a container rather than the program `haproxy`."""
+    # What the engine starts again after a boot finds its router only if that is started again too.
+    return haproxy is None or request.restarts
+
+
 def router_steps(
     request: ServeRequest,
     around: Surroundings,
@@ -84,8 +90,7 @@ def router_steps(
         certificate=request.certificate,
         max_requests=request.max_num_seqs,
     )
-    # What the engine starts again after a boot finds its router only if that is started again too.
-    in_container = around.haproxy is None or request.restarts
+    in_container = routes_in_container(request, around.haproxy)
     configure = Configure(
         router=router,
         api_key_file=keys.file,
