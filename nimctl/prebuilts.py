@@ -72,7 +72,7 @@ def pulled_engines(tools: Tools) -> Iterator[FoundEngine]:
     """The engines in artifacts that the store has whole; those that are damaged are passed over."""
     for artifact in tools.artifacts.all():
         try:
-            if engine_directory_in(artifact) is None or not is_whole(artifact, tools):
+            if engine_directory_in(artifact) is None or not tools.blobs.has_all(artifact.files):
                 continue
             found = engine_in(artifact, tools)
         except NimctlError:
@@ -107,7 +107,7 @@ def _tokenizer_for(artifact: Artifact, found: FoundEngine, tools: Tools) -> Arti
         return artifact
     for reference in artifact.beside:
         pinned = tools.artifacts.pinned(ModelRef.parse(reference))
-        if pinned and tokenizer_directory(pinned) is not None and is_whole(pinned, tools):
+        if pinned and tokenizer_directory(pinned) is not None and tools.blobs.has_all(pinned.files):
             return pinned
     if found.sidecar is None:
         why = "neither its files nor a sidecar tell of which model it is"
@@ -129,14 +129,9 @@ def _without_tokenizer(artifact: Artifact, why: str) -> NotFoundError:
     )
 
 
-def is_whole(artifact: Artifact, tools: Tools) -> bool:
-    """Whether the store has every file of an artifact."""
-    return all(tools.blobs.has(file.sha256 or "") for file in artifact.files)
-
-
 def _of_model(ref: ModelRef, tools: Tools) -> Artifact:
     pinned = tools.artifacts.pinned(ref)
-    if pinned is not None and is_whole(pinned, tools):
+    if pinned is not None and tools.blobs.has_all(pinned.files):
         return pinned
     small = ref if ref.scheme in LOCAL_SCHEMES else ref.narrowed(_SMALL_FILES, ())
     pinned = tools.artifacts.pinned(small)

@@ -155,6 +155,6 @@ def _stored(artifacts: list[Artifact], tools: Tools) -> Iterator[StoredSource]:
             revision=artifact.revision,
             size=artifact.size or 0,
             files=len(artifact.files),
-            complete=all(tools.blobs.has(file.sha256 or "") for file in artifact.files),
+            complete=tools.blobs.has_all(artifact.files),
             pulled=pulled.isoformat(timespec="seconds"),
         )

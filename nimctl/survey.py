@@ -188,7 +188,7 @@ def _is_cached(
     if artifact is None or artifact.digest is None:
         return False
     if not profile.build:
-        return all(tools.blobs.has(file.sha256 or "") for file in artifact.files)
+        return tools.blobs.has_all(artifact.files)
     if profile.backend == "tensorrt_llm":
         found = (one for one in built if one.model_digest == artifact.digest)
         return any(stands_for(engine.recipe, profile) for engine in found)
@@ -219,8 +219,7 @@ def _artifacts_of(entry: ManifestProfile, tools: Tools) -> Collection[Artifact |
 
 def _are_whole(pinned: Collection[Artifact | None], tools: Tools) -> bool:
     return bool(pinned) and all(
-        one is not None and all(tools.blobs.has(file.sha256 or "") for file in one.files)
-        for one in pinned
+        one is not None and tools.blobs.has_all(one.files) for one in pinned
     )
 
 

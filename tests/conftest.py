@@ -14,7 +14,13 @@ from nimctl.cli.app import main
 from nimctl.core.layout import Layout
 from nimctl.serving.embedded import EmbeddedServers
 
-pytest_plugins = ("container_fixtures", "gpu_fixtures", "oras_client", "router_groups")
+pytest_plugins = (
+    "registry_daemon",
+    "container_fixtures",
+    "gpu_fixtures",
+    "oras_client",
+    "router_groups",
+)
 
 # A deadline would judge how busy the machine is.
 settings.register_profile("untimed", deadline=None)

@@ -73,15 +73,15 @@ def read_architecture(config: Mapping[str, object]) -> Architecture | None:
 
     Parameters are counted as `decoder_parameters` does.
     """
-    hidden = _number(config, "hidden_size")
-    layers = _number(config, "num_hidden_layers")
-    heads = _number(config, "num_attention_heads")
-    intermediate = _number(config, "intermediate_size")
-    vocabulary = _number(config, "vocab_size")
+    hidden = whole_number(config, "hidden_size")
+    layers = whole_number(config, "num_hidden_layers")
+    heads = whole_number(config, "num_attention_heads")
+    intermediate = whole_number(config, "intermediate_size")
+    vocabulary = whole_number(config, "vocab_size")
     if not (hidden and layers and heads and intermediate and vocabulary):
         return None
-    kv_heads = _number(config, "num_key_value_heads") or heads
-    head_dim = _number(config, "head_dim") or hidden // heads
+    kv_heads = whole_number(config, "num_key_value_heads") or heads
+    head_dim = whole_number(config, "head_dim") or hidden // heads
     read = Architecture(
         parameters=1,
         layers=layers,
@@ -105,7 +105,7 @@ def _sliding_window(config: Mapping[str, object], layers: int) -> SlidingWindow 
     transformers lists what each layer attends to in `layer_types`
     (src/transformers/models/gpt_oss/configuration_gpt_oss.py).
     """
-    tokens, kinds = _number(config, "sliding_window"), config.get("layer_types")
+    tokens, kinds = whole_number(config, "sliding_window"), config.get("layer_types")
     if tokens is None or not isinstance(kinds, Sequence):
         return None
     windowed = list(kinds).count("sliding_attention")
@@ -113,15 +113,16 @@ def _sliding_window(config: Mapping[str, object], layers: int) -> SlidingWindow 
 
 
 def _context_length(config: Mapping[str, object], layers: int) -> int:
-    longest = _number(config, "max_position_embeddings") or 2048
+    longest = whole_number(config, "max_position_embeddings") or 2048
     if class_name(config) not in CONVERTIBLE and _sliding_window(config, layers):
         return longest
-    window = _number(config, "sliding_window")
+    window = whole_number(config, "sliding_window")
     # llama.cpp's graphs for convertible classes attend to all tokens: exact up to the window only.
     in_use = window is not None and config.get("use_sliding_window") is not False
     return min(longest, window) if window and in_use else longest
 
 
-def _number(config: Mapping[str, object], key: str) -> int | None:
+def whole_number(config: Mapping[str, object], key: str) -> int | None:
+    """A number of a configuration, where it is a whole one above zero."""
     value = config.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -35,6 +35,10 @@ class BlobStore:
         known = (file.sha256 for file in files)
         return frozenset(sha256 for sha256 in known if sha256 and self.has(sha256))
 
+    def has_all(self, files: Iterable[File]) -> bool:
+        """Whether every one of those files is there."""
+        return all(file.sha256 and self.has(file.sha256) for file in files)
+
     def adopt(self, staged: Path, sha256: str) -> Path:
         """Give a verified file its name and return that; the power may fail right after.
 

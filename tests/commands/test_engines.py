@@ -3,7 +3,7 @@
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -201,14 +201,6 @@ def test_what_is_no_archive_is_refused(run: Run, tmp_path: Path, name: str, code
     result = run("engines", "import", tmp_path / name)
     assert result.code == code
     words(result, name)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[RegistryDaemon]:
-    directory = tmp_path / "registry"
-    directory.mkdir()
-    with RegistryDaemon(directory) as daemon:
-        yield daemon
 
 
 def test_an_engine_moves_through_a_registry(

@@ -1,12 +1,10 @@
 """Engines that were built elsewhere, named as models: judged, adopted, served, or refused."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import recorded
 from conftest import Result, Run, steps, words
 from foreign_engines import RANK, TOKENIZER, engine_files, sidecar_of, write
 from hub import Hub
@@ -19,14 +17,6 @@ from nimctl.store.artifacts import ArtifactStore
 
 DRY = ("--dry-run", "--json")
 ON_H100 = ("--gpu", "h100_sxm", *DRY)
-
-
-@pytest.fixture
-def h100(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """The environment of a machine with eight H100 and no container engine."""
-    smi = recorded.install("dgx-h100", tmp_path / "smi")
-    environ.update({"PATH": f"{smi}:{environ['PATH']}", "DOCKER_HOST": "unix:///nowhere.sock"})
-    return environ
 
 
 @pytest.fixture
@@ -43,14 +33,6 @@ def described(tmp_path: Path) -> str:
         tmp_path / "described",
         {**files, "engine.json": sidecar_of(files, "hf://acme/tiny"), **TOKENIZER},
     )
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[RegistryDaemon]:
-    directory = tmp_path / "registry"
-    directory.mkdir()
-    with RegistryDaemon(directory) as daemon:
-        yield daemon
 
 
 def adopted(layout: Layout, result: Result) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recorded
 from conftest import Run, steps, words
 from foreign_engines import TOKENIZER, sidecar_of, write
 
@@ -22,14 +21,6 @@ CONFIG = {
     "vocab_size": 1024,
     "max_position_embeddings": 512,
 }
-
-
-@pytest.fixture
-def h100(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """The environment of a machine with eight H100 and no container engine."""
-    smi = recorded.install("dgx-h100", tmp_path / "smi")
-    environ.update({"PATH": f"{smi}:{environ['PATH']}", "DOCKER_HOST": "unix:///nowhere.sock"})
-    return environ
 
 
 def bundle(directory: Path, *, quantised: bool) -> str:

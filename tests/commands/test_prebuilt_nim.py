@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recorded
 import yaml
 from conftest import Run, steps, words
 from foreign_engines import TOKENIZER, engine_files
@@ -38,14 +37,6 @@ def ngc(tmp_path: Path, environ: dict[str, str]) -> Iterator[Ngc]:
             "LOCAL_NIM_CACHE": str(tmp_path / "cache"),
         }
         yield standin
-
-
-@pytest.fixture
-def h100(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """The environment of a machine with eight H100 and no container engine."""
-    smi = recorded.install("dgx-h100", tmp_path / "smi")
-    environ.update({"PATH": f"{smi}:{environ['PATH']}", "DOCKER_HOST": "unix:///nowhere.sock"})
-    return environ
 
 
 @pytest.fixture

@@ -17,14 +17,6 @@ DEMO = Path(nimctl.__file__).parent / "models" / "capitals-demo"
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[RegistryDaemon]:
-    directory = tmp_path / "registry"
-    directory.mkdir()
-    with RegistryDaemon(directory) as daemon:
-        yield daemon
-
-
-@pytest.fixture
 def locked_registry(tmp_path: Path) -> Iterator[RegistryDaemon]:
     directory = tmp_path / "locked"
     directory.mkdir()

@@ -26,6 +26,14 @@ def gpu_engine(docker_runs: None) -> Iterator[GpuEngine]:  # noqa: ARG001 - it s
 
 
 @pytest.fixture
+def h100(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine with eight H100 and no container engine."""
+    smi = recorded.install("dgx-h100", tmp_path / "smi")
+    environ.update({"PATH": f"{smi}:{environ['PATH']}", "DOCKER_HOST": "unix:///nowhere.sock"})
+    return environ
+
+
+@pytest.fixture
 def machine(gpu_engine: GpuEngine, environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
     """The environment of a machine with eight H100 and that engine."""
     smi = recorded.install("dgx-h100", tmp_path / "smi")

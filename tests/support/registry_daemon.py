@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -177,3 +177,11 @@ class Pusher:
         with urllib.request.urlopen(request) as answer:
             headers = answer.headers
             return headers.get("Docker-Content-Digest", ""), headers.get("Location", "")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RegistryDaemon]:
+    directory = tmp_path / "registry"
+    directory.mkdir()
+    with RegistryDaemon(directory) as daemon:
+        yield daemon

@@ -21,7 +21,6 @@ from nimctl.core.layout import engine_directory
 from nimctl.core.memory import ANY_CAPACITY, CapacityWish
 from nimctl.core.plan import Attach, Step
 from nimctl.core.trtllm.limits import LimitsWish
-from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.trtllm.prebuilt import tokenizer_directory
 from nimctl.core.trtllm.quantise import CHECKPOINT
 from nimctl.core.trtllm.releases import is_built_by
@@ -58,7 +57,7 @@ def engine_use(
     limits = LimitsWish(max_seq_len=capacity.max_model_len, max_batch_size=capacity.max_num_seqs)
     options = BuildOptions(image=image, builder="container", limits=limits)
     drawing = draw(target, options, around)
-    facts = around.building or BuilderFacts()
+    facts = around.building
     engine = usable_engine(drawing, facts.engines)
     if engine is None and (ready := ready_use(target, around, image, capacity)):
         # Somebody asked for that strategy: what is here is served before anything is built.
@@ -98,7 +97,7 @@ def prebuilt_use(
         NimctlError: It is not for this machine, the image or the capacity; as `usable` says.
     """
     limits = LimitsWish(max_seq_len=capacity.max_model_len, max_batch_size=capacity.max_num_seqs)
-    facts = around.building or BuilderFacts()
+    facts = around.building
     found = usable(target, BuildOptions(image=image, limits=limits), around.host, facts)
     laid_out = directory(target, around.layout)
     stored = stored_engine(target, facts)
@@ -146,7 +145,7 @@ def ready_use(
 
     None when it has nothing.
     """
-    facts = around.building or BuilderFacts()
+    facts = around.building
     found = (one for one in facts.engines if _suits(one, target, image, capacity))
     engine = next(found, None)
     if engine is None:

@@ -32,7 +32,7 @@ def plan_prebuilt(target: Target, options: BuildOptions, around: Surroundings) -
         DiskFullError: It does not fit.
     """
     _check_options(target, options)
-    facts = around.building or BuilderFacts()
+    facts = around.building
     found = usable(target, options, around.host, facts)
     stored = stored_engine(target, facts)
     if stored is not None:
@@ -88,7 +88,7 @@ def stored_engine(target: Target, facts: BuilderFacts) -> Engine | None:
 def adoption(target: Target, found: FoundEngine, around: Surroundings) -> Adopt:
     """The step that takes the engine of a target's files into the store."""
     digest = target.artifact.digest
-    stored = stored_engine(target, around.building or BuilderFacts())
+    stored = stored_engine(target, around.building)
     own = found.sidecar.key if found.sidecar else found.recipe.key(digest) if digest else None
     blobs = around.inventory.blobs
     digests = {one.path: one.sha256 for one in target.artifact.files if one.sha256 in blobs}
@@ -97,13 +97,13 @@ def adoption(target: Target, found: FoundEngine, around: Surroundings) -> Adopt:
 
 def is_adopted(engine: Engine | None, around: Surroundings) -> bool:
     """Whether an engine is in the store of engines, and not only among pulled files."""
-    facts = around.building or BuilderFacts()
+    facts = around.building
     return engine is not None and engine.key not in facts.pulled
 
 
 def adopted_first(engine: Engine | None, target: Target, around: Surroundings) -> tuple[Adopt, ...]:
     """What has to be done before an engine of this machine can be attached."""
-    facts = around.building or BuilderFacts()
+    facts = around.building
     found = facts.pulled.get(engine.key) if engine else None
     if engine is None or found is None:
         return ()
@@ -113,7 +113,7 @@ def adopted_first(engine: Engine | None, target: Target, around: Surroundings) -
 
 def where(engine: Engine, around: Surroundings) -> str:
     """Where an engine of this machine is, in words."""
-    found = (around.building or BuilderFacts()).pulled.get(engine.key)
+    found = around.building.pulled.get(engine.key)
     return f"was pulled with {found.reference}" if found else "is in the store"
 
 

@@ -49,7 +49,7 @@ class Surroundings(Value):
     is there. `replica_ports` can be had on loopback, as many as there could be replicas; `haproxy`
     is the program, None where it is not installed. `has_router_image` tells that the
     engine has what stands in for it. `idle_gpus` says why the machine's GPUs cannot be used.
-    `building` is what was observed for an engine of TensorRT-LLM, where one is to be had.
+    `building` is what was observed for an engine of TensorRT-LLM; nothing where none is to be had.
     """
 
     host: Host
@@ -69,7 +69,7 @@ class Surroundings(Value):
     haproxy: str | None = None
     has_router_image: bool = False
     idle_gpus: str | None = None
-    building: BuilderFacts | None = None
+    building: BuilderFacts = BuilderFacts()
 
 
 def recipe_for(profile: Profile, builder: str) -> EngineRecipe:

@@ -15,7 +15,7 @@ from nimctl.core.machine import Gpu, Host
 from nimctl.core.plan import Build, Plan, PullImage, Step
 from nimctl.core.profile import Candidate, Profile
 from nimctl.core.trtllm.design import Design, Workshop, design
-from nimctl.core.trtllm.machine import BuilderFacts, image_to_pull, workshop
+from nimctl.core.trtllm.machine import image_to_pull, workshop
 from nimctl.core.trtllm.prebuilt import is_prebuilt
 from nimctl.core.trtllm.preflight import Surveyed, preflight
 from nimctl.core.trtllm.releases import release
@@ -115,7 +115,7 @@ def draw(target: Target, options: BuildOptions, around: Surroundings) -> Drawing
         UsageError: An option asks for what cannot be.
         NotFoundError: An installation was asked for that is not there.
     """
-    facts = around.building or BuilderFacts()
+    facts = around.building
     gpus = _gpus_of(target)
     shop, version = workshop(options, around.host, facts, gpus)
     subject = _subject(target, around.host, version)
@@ -140,7 +140,7 @@ def plan_trtllm(target: Target, options: BuildOptions, around: Surroundings) -> 
         NimctlError: As `draw` and `checks` do.
     """
     drawing = draw(target, options, around)
-    facts = around.building or BuilderFacts()
+    facts = around.building
     if options.strategy == "prebuilt" and drawing.there is None:
         return _prebuilt(drawing, around, facts.engines)
     notes = [strategy_note(drawing, around)]
@@ -158,7 +158,7 @@ def build_steps(drawing: Drawing, around: Surroundings) -> Iterator[Step]:
         NotFoundError: It is not there, and may not be pulled.
     """
     if drawing.there is None and drawing.design.job.commands:
-        facts, engine = around.building or BuilderFacts(), around.host.container_engine
+        facts, engine = around.building, around.host.container_engine
         image = image_to_pull(drawing.shop, around.host, facts)
         if image and engine:
             yield PullImage(image=image, platform=f"linux/{engine.architecture}")
@@ -182,7 +182,7 @@ def checks(drawing: Drawing, around: Surroundings) -> tuple[str, ...]:
     Raises:
         NimctlError: As `preflight` does.
     """
-    facts = around.building or BuilderFacts()
+    facts = around.building
     surveyed = Surveyed(
         host=around.host,
         release=release(drawing.subject.version),

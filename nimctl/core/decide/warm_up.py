@@ -15,7 +15,6 @@ from nimctl.core.layout import engine_directory
 from nimctl.core.plan import Attach, Await, Build, LaunchContainer, Plan, PullImage, Step, WarmUp
 from nimctl.core.requests import ServeRequest
 from nimctl.core.serving import BACKENDS, container
-from nimctl.core.trtllm.machine import BuilderFacts
 from nimctl.core.trtllm.serve_options import OPTIONS_FILE
 
 _LOOPBACK = "127.0.0.1"
@@ -33,7 +32,7 @@ def warmed(plan: Plan, target: Target, around: Surroundings) -> Plan:
         note = "no warm-up: servers run in a container, and this is built without one"
         return msgspec.structs.replace(plan, notes=(*plan.notes, note))
     pulled = any(isinstance(step, PullImage) for step in plan.steps)
-    facts = around.building or BuilderFacts()
+    facts = around.building
     if facts.image is None and not pulled and not facts.may_pull:
         note = f"no warm-up: {build.job.image} is not here, and --offline is given"
         return msgspec.structs.replace(plan, notes=(*plan.notes, note))
@@ -51,7 +50,7 @@ def warmed(plan: Plan, target: Target, around: Surroundings) -> Plan:
 def _steps(
     build: Build, image: str, target: Target, around: Surroundings, *, pulled: bool
 ) -> Iterator[Step]:
-    facts, engine = around.building or BuilderFacts(), around.host.container_engine
+    facts, engine = around.building, around.host.container_engine
     if facts.image is None and not pulled and engine:
         yield PullImage(image=image, platform=f"linux/{engine.architecture}")
     there = any(one.key == build.key for one in facts.engines if one.key not in facts.pulled)

@@ -13,7 +13,7 @@ import msgspec
 
 from nimctl.core.architecture import Architecture
 from nimctl.core.catalogue import Nim
-from nimctl.core.checkpoint import CONFIG_FILE, read_architecture
+from nimctl.core.checkpoint import CONFIG_FILE, read_architecture, whole_number
 from nimctl.core.engine import SIDECAR, Engine, EngineRecipe
 from nimctl.core.errors import UsageError, VerificationError
 from nimctl.core.facts import Artifact
@@ -28,6 +28,7 @@ from nimctl.core.value import Value
 
 _RANK = re.compile(r"rank\d+\.engine", re.ASCII)
 _OWN = re.compile(r"config\.json|rank\d+(\.engine|_managed_weights\.safetensors)|lora/.+", re.ASCII)
+_BUNDLE = {OPTIONS_FILE, SIDECAR}
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 # tensorrt_llm/quantization/mode.py, `QuantAlgo`.
 _PRECISIONS = {"FP8": "fp8", "NVFP4": "nvfp4", "W4A16_AWQ": "int4_awq", "W4A8_AWQ": "w4a8_awq"}
@@ -79,11 +80,13 @@ def engine_directories(artifact: Artifact) -> list[str]:
 
     What nimctl made for the PyTorch backend counts as one: its sidecar says so.
     """
-    paths = {PurePosixPath(file.path) for file in artifact.files}
-    found = {path.parent for path in paths if _RANK.fullmatch(path.name)}
-    made = {path.parent for path in paths if path.name == OPTIONS_FILE}
-    found |= {one for one in made if one / SIDECAR in paths}
-    return sorted(one.as_posix() for one in found)
+    # Asked of every artifact of the store whenever profiles are judged, and one may have thousands.
+    telling: dict[str, set[str]] = {}
+    for file in artifact.files:
+        directory, _, name = file.path.rpartition("/")
+        if name in _BUNDLE or _RANK.fullmatch(name):
+            telling.setdefault(directory or ".", set()).add(name)
+    return sorted(one for one, names in telling.items() if names >= _BUNDLE or names - _BUNDLE)
 
 
 def is_prebuilt(profile: Profile) -> bool:
@@ -262,10 +265,10 @@ def _recipe(artifact: Artifact, config: Mapping[str, object]) -> EngineRecipe:
         strategy="tensorrt",
         precision=_precision(quantisation, pretrained),
         builder=installed_name(version),
-        tp=_number(mapping, "tp_size") or _number(mapping, "world_size") or 1,
-        pp=_number(mapping, "pp_size") or 1,
+        tp=whole_number(mapping, "tp_size") or whole_number(mapping, "world_size") or 1,
+        pp=whole_number(mapping, "pp_size") or 1,
         kv_cache=_KV_CACHES.get(str(quantisation.get("kv_cache_quant_algo")), "auto"),
-        limits={name: limit for name in _LIMITS if (limit := _number(build, name))},
+        limits={name: limit for name in _LIMITS if (limit := whole_number(build, name))},
         tensorrt_version=release(version).tensorrt,
         compute_capability=capability,
         gpu=gpu,
@@ -304,8 +307,3 @@ def _precision(quantisation: Mapping[str, object], pretrained: Mapping[str, obje
 def _mapping(config: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = config.get(key)
     return value if isinstance(value, Mapping) else {}
-
-
-def _number(config: Mapping[str, object], key: str) -> int | None:
-    value = config.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
