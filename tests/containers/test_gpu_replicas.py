@@ -20,35 +20,25 @@ import yaml
 from conftest import Result
 from gpu_engine import GpuEngine
 from stand_in_image import make_image
+from trtllm_model import ARCHITECTURE
 
 from nimctl import settings
 from nimctl.core.containers import Container, ContainerState
 from nimctl.core.nim_manifest import MANIFEST_PATHS
 from nimctl.serving.claims import came_first
 
-CATALOGUE = """\
+CATALOGUE = f"""\
 schema_version: 1
 name: tiny
 family: llm
 title: A small model
 license: Apache-2.0
-architecture:
-  parameters: 1443072
-  layers: 2
-  hidden_size: 256
-  intermediate_size: 512
-  vocabulary: 1024
-  heads: 4
-  kv_heads: 2
-  head_dim: 64
-  context_length: 512
-  tied_embeddings: true
-  class_name: LlamaForCausalLM
+{ARCHITECTURE}  class_name: LlamaForCausalLM
 variants: []
 nim:
   image: nvcr.io/nim/test/tiny:1
   source: https://docs.nvidia.com/nim/
-  ports: {http: 8000}
+  ports: {{http: 8000}}
 """
 ONE_GPU, OTHER, TWO_GPUS = "1a" * 32, "1b" * 32, "2a" * 32
 NAME = "group"

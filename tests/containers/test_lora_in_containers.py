@@ -12,6 +12,7 @@ import pytest
 from conftest import Result, Run, words
 from docker_cli import RUN, docker
 from stand_in_image import make_image
+from trtllm_model import ARCHITECTURE
 
 import nimctl
 from nimctl import settings
@@ -24,18 +25,7 @@ name: tiny
 family: llm
 title: The demo model for every backend
 license: Apache-2.0
-architecture:
-  parameters: 1443072
-  layers: 2
-  hidden_size: 256
-  intermediate_size: 512
-  vocabulary: 1024
-  heads: 4
-  kv_heads: 2
-  head_dim: 64
-  context_length: 512
-  tied_embeddings: true
-  class_name: LlamaForCausalLM
+{ARCHITECTURE}  class_name: LlamaForCausalLM
 variants:
   - {{backend: vllm, precisions: [fp16], source: "file://{DEMO}"}}
   - {{backend: sglang, precisions: [fp16], source: "file://{DEMO}"}}

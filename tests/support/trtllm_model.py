@@ -7,12 +7,8 @@ import nimctl
 
 DEMO = Path(nimctl.__file__).parent / "models" / "capitals-demo"
 NAME = "tiny-llama"
-_FILE = """\
-schema_version: 1
-name: {name}
-title: A tiny Llama
-license: Apache-2.0
-reference: file://{source}
+# What a catalogue file says of the demo model, but for its class.
+ARCHITECTURE = """\
 architecture:
   parameters: 1443072
   layers: 2
@@ -24,7 +20,14 @@ architecture:
   head_dim: 64
   context_length: 512
   tied_embeddings: true
-  class_name: {class_name}
+"""
+_FILE = f"""\
+schema_version: 1
+name: {{name}}
+title: A tiny Llama
+license: Apache-2.0
+reference: file://{{source}}
+{ARCHITECTURE}  class_name: {{class_name}}
 profiles:
 """
 _PROFILE = (
