@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from nimctl import engine_room, publish, stored
+from nimctl import engine_room, fetching, publish, stored
 from nimctl.core.engine import SIDECAR, Engine, EngineFile
 from nimctl.core.errors import NotFoundError, UsageError, VerificationError
-from nimctl.core.events import Emit, Noted
+from nimctl.core.events import Emit
 from nimctl.core.facts import File
 from nimctl.core.refs import ModelRef
 from nimctl.core.reports import (
@@ -92,12 +92,7 @@ def _from_registry(ref: ModelRef, tools: Tools, emit: Emit) -> tuple[Engine, boo
             if engine_directories(artifact)
             else f"nimctl pull '{ref}' takes it as a model",
         )
-
-    def wait() -> None:
-        emit(Noted(message=f"{ref} is being fetched by another process; waiting"))
-
-    with tools.artifacts.alone(ref, on_wait=wait):
-        tools.unfinished.want(ref.digest, artifact.files)
+    with fetching.alone(ref, artifact.files, tools, emit):
         fetched = tools.transfer.fetch(artifact.files, registry.locate, emit, name=ref.digest)
         known = [EngineFile(path=one.path, size=one.size, sha256=one.sha256) for one in fetched]
         blobs = {file: tools.blobs.path(file.sha256) for file in known}

@@ -1,6 +1,7 @@
 """Bring an artifact into the store: transfer, unpack, look into, pin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
 def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
     """Fetch what is missing, one process at a time for a reference; nothing comes twice."""
     ref = ModelRef.parse(step.reference)
-
-    def wait() -> None:
-        emit(Noted(message=f"{ref} is being fetched by another process; waiting"))
-
-    with tools.artifacts.alone(ref, on_wait=wait):
-        tools.unfinished.want(ref.digest, step.artifact.files)
+    with alone(ref, step.artifact.files, tools, emit):
         step = _as_of_now(step, tools.artifacts.pinned(ref), tools)
         files = step.artifact.files
         archives = [file for file in files if file.path in step.unpack]
@@ -52,6 +48,21 @@ def fetch(step: Fetch, outcome: Outcome, tools: Tools, emit: Emit) -> Outcome:
         brought=(*outcome.brought, brought),
         findings=(*outcome.findings, *findings),
     )
+
+
+@contextmanager
+def alone(ref: ModelRef, files: Iterable[File], tools: Tools, emit: Emit) -> Iterator[None]:
+    """Be the only process that fetches a reference, and have it noted what that needs.
+
+    Who has brought it has the note forgotten.
+    """
+
+    def wait() -> None:
+        emit(Noted(message=f"{ref} is being fetched by another process; waiting"))
+
+    with tools.artifacts.alone(ref, on_wait=wait):
+        tools.unfinished.want(ref.digest, files)
+        yield
 
 
 def _as_of_now(step: Fetch, pinned: Artifact | None, tools: Tools) -> Fetch:
